@@ -1,1 +1,25 @@
-//! schemas
+//! What is written on Kafka: the event, its five spellings, topics, keys and the JSON rules.
+//!
+//! Everything here is pure. Records come in as [`Incoming`], leave as an [`Event`] or as an
+//! [`Undecoded`] value with a reason; events leave through [`encode_json`]. Nothing panics on bytes
+//! from outside.
+#![cfg_attr(test, allow(clippy::unwrap_used))]
+
+mod decode;
+mod encode;
+mod event;
+mod form;
+mod headers;
+pub mod json;
+mod names;
+mod partition;
+mod poison;
+mod topics;
+
+pub use decode::{Decoder, HEADERS_BYTES_MAX, Incoming, VALUE_BYTES_MAX};
+pub use encode::{Encoded, encode_json};
+pub use event::{ACTIVITY_TYPES, Event, Lane, Outbox};
+pub use names::{Channel, EVENT_ALIASES, EventName, NameError, valid_id};
+pub use partition::partition_of;
+pub use poison::{Poison, PoisonReason, Undecoded};
+pub use topics::Topics;
