@@ -10,6 +10,7 @@ pub mod health;
 pub mod http;
 mod listener;
 mod metrics;
+pub mod origin;
 pub mod registry;
 mod request;
 pub mod secret;
