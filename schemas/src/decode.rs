@@ -2,7 +2,10 @@
 
 use bytes::Bytes;
 
-use crate::{Event, Topics, Undecoded};
+use crate::form::avro::{Avro, Framing};
+use crate::form::{Parts, cloudevents, json};
+use crate::headers::Headers;
+use crate::{Channel, Event, Poison, PoisonReason, Topics, Undecoded};
 
 /// Most bytes of a record's value.
 pub const VALUE_BYTES_MAX: usize = 65_536;
@@ -30,12 +33,16 @@ pub struct Incoming<'a> {
 #[derive(Debug, Clone)]
 pub struct Decoder {
     topics: Topics,
+    avro: Avro,
 }
 
 impl Decoder {
     /// A decoder that knows the envelope schema and no other.
     pub fn new(topics: Topics) -> Decoder {
-        Decoder { topics }
+        Decoder {
+            topics,
+            avro: Avro::new(),
+        }
     }
 
     /// The topics it decodes for.
@@ -44,21 +51,108 @@ impl Decoder {
     }
 
     /// Learns a schema of the registry. A schema that is not safe to read with (recursive, too
-    /// large, not Avro) is refused and remembered as refused: its records are poison from then on.
+    /// large, not Avro) is refused, and remembered as refused: its records are poison from then on.
     pub fn add_schema(&self, id: u32, json: &str) -> Result<(), String> {
-        let _ = (id, json);
-        todo!()
+        self.avro.add(id, json)
     }
 
     /// Learns that the registry has no schema of this id: its records are poison.
     pub fn mark_absent(&self, id: u32) {
-        let _ = id;
-        todo!()
+        self.avro.mark_absent(id);
     }
 
     /// Decodes one record. Never panics; see [`Undecoded`] for what the caller does.
     pub fn decode(&self, record: Incoming<'_>) -> Result<Event, Undecoded> {
-        let _ = record;
-        todo!()
+        let key = record
+            .key
+            .ok_or_else(|| Poison::new(PoisonReason::NoKey, "no key"))?;
+        let value = record
+            .value
+            .ok_or_else(|| Poison::new(PoisonReason::Tombstone, "no value"))?;
+        check_size(key, record.headers, value)?;
+        let headers = Headers::read(record.headers)?;
+        let channel = self.channel(record.topic, key, headers.channel)?;
+        let outbox = headers.outbox()?;
+
+        let parts = self.parts(&headers, value)?;
+        let lane = self.topics.lane(record.topic);
+        if parts.lane.is_some_and(|claimed| claimed != lane) {
+            let detail = format!("the record says another lane than {}", record.topic);
+            return Err(Poison::new(PoisonReason::LaneContradiction, detail).into());
+        }
+        let id_given = parts.id.is_some();
+        Ok(Event {
+            channel,
+            name: parts.name,
+            id: parts.id.unwrap_or_else(|| {
+                format!("{}:{}:{}", record.topic, record.partition, record.offset)
+            }),
+            id_given,
+            user_id: parts.user_id,
+            data: parts.data,
+            to: parts.to,
+            lane,
+            outbox,
+            traceparent: headers.traceparent(),
+        })
     }
+
+    /// The forms in the order of protocol section 10.
+    fn parts(&self, headers: &Headers<'_>, value: &Bytes) -> Result<Parts, Undecoded> {
+        if headers.is_structured_cloudevent() {
+            return Ok(cloudevents::structured(value)?);
+        }
+        if headers.ce_specversion.is_some() {
+            return Ok(cloudevents::binary(headers, value)?);
+        }
+        match Framing::of(headers.value_schema_id, value)? {
+            Some(framing) => self.avro.read(framing, value),
+            None => Ok(json::read(value)?),
+        }
+    }
+
+    /// The channel a record belongs to. Order holds only where one channel is one key of one topic.
+    fn channel(&self, topic: &str, key: &[u8], named: Option<&Bytes>) -> Result<Channel, Poison> {
+        let bad = |detail: String| Poison::new(PoisonReason::BadChannel, detail);
+        let key = std::str::from_utf8(key).map_err(|_| bad("the key is not UTF-8".into()))?;
+        let Some(named) = named else {
+            return self
+                .topics
+                .default_channel(topic, key)
+                .map_err(|e| bad(e.to_string()));
+        };
+        let channel = std::str::from_utf8(named)
+            .ok()
+            .and_then(|name| Channel::parse(name).ok())
+            .ok_or_else(|| bad("rm-channel is not a channel".into()))?;
+        if channel.id() != key {
+            let detail = format!(
+                "rm-channel is {channel}, the key has to be {}",
+                channel.id()
+            );
+            return Err(Poison::new(PoisonReason::ChannelKeyMismatch, detail));
+        }
+        let home = self.topics.of(&channel, self.topics.lane(topic));
+        if home != topic {
+            let detail = format!("events of {channel} belong in {home}");
+            return Err(Poison::new(PoisonReason::WrongTopic, detail));
+        }
+        Ok(channel)
+    }
+}
+
+fn check_size(key: &[u8], headers: &[(String, Bytes)], value: &Bytes) -> Result<(), Poison> {
+    let around: usize = headers
+        .iter()
+        .map(|(name, value)| name.len() + value.len())
+        .sum::<usize>()
+        + key.len();
+    if value.len() > VALUE_BYTES_MAX || around > HEADERS_BYTES_MAX {
+        let detail = format!(
+            "value of {} bytes, key and headers of {around}",
+            value.len()
+        );
+        return Err(Poison::new(PoisonReason::TooLarge, detail));
+    }
+    Ok(())
 }

@@ -19,6 +19,7 @@ mod topics;
 pub use decode::{Decoder, HEADERS_BYTES_MAX, Incoming, VALUE_BYTES_MAX};
 pub use encode::{Encoded, encode_json};
 pub use event::{ACTIVITY_TYPES, Event, Lane, Outbox};
+pub use form::avro::EVENT_AVSC;
 pub use names::{Channel, EVENT_ALIASES, EventName, NameError, valid_id};
 pub use partition::partition_of;
 pub use poison::{Poison, PoisonReason, Undecoded};

@@ -2,6 +2,14 @@
 
 use std::fmt;
 
+mod keys;
+mod number;
+mod scan;
+mod text;
+
+pub(crate) use scan::{Compact, Scanner};
+pub(crate) use text::Text;
+
 /// How deep `data` may be; `data` itself is depth 1.
 pub const DATA_DEPTH_MAX: usize = 32;
 /// How deep everything around `data` may be.
@@ -76,19 +84,54 @@ impl fmt::Display for Fault {
 /// Checks one JSON value against all rules and gives it back without blanks outside strings. Key
 /// order, number spelling and string escapes stay as they are.
 pub fn compact(text: &[u8], rules: Rules) -> Result<Vec<u8>, FaultAt> {
-    let _ = (text, rules);
-    todo!()
+    let mut scanner = Scanner::new(text)?;
+    let compact = scanner.compact(rules.depth_max)?;
+    scanner.finish()?;
+    Ok(match compact {
+        Compact::Same(range) => text[range].to_vec(),
+        Compact::Squeezed(bytes) => bytes,
+    })
 }
 
 /// Checks one JSON value against all rules.
 pub fn check(text: &[u8], rules: Rules) -> Result<(), FaultAt> {
-    let _ = (text, rules);
-    todo!()
+    let mut scanner = Scanner::new(text)?;
+    scanner.value(rules.depth_max)?;
+    scanner.finish()
 }
 
 /// Checks a whole client message: depth 8, except that a member `data` at the top or in `params`
 /// has depth 32 of its own.
 pub fn check_envelope(text: &[u8]) -> Result<(), FaultAt> {
-    let _ = text;
-    todo!()
+    let mut scanner = Scanner::new(text)?;
+    if !scanner.at_object() {
+        scanner.value(ENVELOPE_DEPTH_MAX)?;
+        return scanner.finish();
+    }
+    scanner.open();
+    while let Some(key) = scanner.next_key()? {
+        match &*key {
+            "data" => {
+                scanner.value(DATA_DEPTH_MAX)?;
+            }
+            "params" if scanner.at_object() => {
+                scanner.open();
+                while let Some(key) = scanner.next_key()? {
+                    let inside = ENVELOPE_DEPTH_MAX - 2;
+                    scanner.value(if &*key == "data" {
+                        DATA_DEPTH_MAX
+                    } else {
+                        inside
+                    })?;
+                }
+            }
+            _ => {
+                scanner.value(ENVELOPE_DEPTH_MAX - 1)?;
+            }
+        }
+    }
+    scanner.finish()
 }
+
+#[cfg(test)]
+mod tests;

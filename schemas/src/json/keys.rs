@@ -1,0 +1,84 @@
+//! The keys of the objects that are open: found twice or not, in one buffer for all of them.
+
+use std::ops::Range;
+
+use super::text::Text;
+
+/// Up to this many keys each is compared with each; beyond it they are sorted.
+const PAIRWISE_MAX: usize = 8;
+
+#[derive(Debug, Default)]
+pub(super) struct Keys {
+    spans: Vec<Span>,
+    /// Unescaped copies of the keys that had escapes.
+    copies: Vec<u8>,
+}
+
+/// Where an object's keys begin.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Mark {
+    spans: usize,
+    copies: usize,
+}
+
+#[derive(Debug)]
+struct Span {
+    /// Where the key stands in the text.
+    offset: usize,
+    /// Where its unescaped bytes lie: in the text, or in `copies`.
+    from: usize,
+    len: usize,
+    copied: bool,
+}
+
+impl Keys {
+    pub(super) fn mark(&self) -> Mark {
+        Mark {
+            spans: self.spans.len(),
+            copies: self.copies.len(),
+        }
+    }
+
+    /// Adds a key of the innermost object; `inner` is what stands between its quotes.
+    pub(super) fn add(&mut self, inner: Range<usize>, key: &Text<'_>) {
+        let offset = inner.start - 1;
+        let copied = key.is_unescaped_copy();
+        let mut from = inner.start;
+        if copied {
+            from = self.copies.len();
+            self.copies.extend_from_slice(key.as_bytes());
+        }
+        self.spans.push(Span {
+            offset,
+            from,
+            len: key.len(),
+            copied,
+        });
+    }
+
+    /// Forgets the keys of the object that began at `mark`; gives the place of one that occurred
+    /// before, if any.
+    pub(super) fn close(&mut self, text: &[u8], mark: Mark) -> Option<usize> {
+        let Keys { spans, copies } = self;
+        let bytes = |span: &Span| {
+            let home = if span.copied { copies.as_slice() } else { text };
+            &home[span.from..span.from + span.len]
+        };
+        let own = &mut spans[mark.spans..];
+        let twice = if own.len() <= PAIRWISE_MAX {
+            own.iter()
+                .enumerate()
+                .find(|(i, span)| own[..*i].iter().any(|other| bytes(other) == bytes(span)))
+                .map(|(_, span)| span.offset)
+        } else {
+            own.sort_unstable_by(|a, b| bytes(a).cmp(bytes(b)).then(a.offset.cmp(&b.offset)));
+            own.windows(2)
+                .filter(|pair| bytes(&pair[0]) == bytes(&pair[1]))
+                .map(|pair| pair[1].offset)
+                .min()
+        };
+        spans.truncate(mark.spans);
+        self.copies.truncate(mark.copies);
+        twice
+    }
+}
