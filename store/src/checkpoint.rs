@@ -1,0 +1,381 @@
+//! The checkpoint: everything a reader needs to go on from the middle of the log, in one snapshot.
+//!
+//! The state of the acceptance rule is not stored as such: ids of the last horizon are read from the events
+//! themselves, so that nothing can disagree with them.
+
+use std::collections::HashMap;
+
+use schemas::Channel;
+use sqlx::{FromRow, PgConnection};
+
+use crate::channel::{ChannelState, KnownId, ProducerState};
+use crate::days::{DAY_MS, storable};
+use crate::history::{RawRow, event_columns};
+use crate::jobs::JOBS_BY_ID;
+use crate::{EventRow, HORIZON_MS, JobRow, Place, Store, StoreError};
+
+/// A partition's state as of one offset.
+#[derive(Clone, Debug)]
+pub struct Checkpoint {
+    /// The state is that of every record below this offset: go on reading here.
+    pub next: i64,
+    /// Rows are complete from this offset on.
+    pub floor: i64,
+    /// The channels asked for that have at least one accepted event; the others begin empty.
+    pub channels: HashMap<Channel, ChannelCheckpoint>,
+}
+
+/// One channel's part of a checkpoint.
+#[derive(Clone, Debug)]
+pub struct ChannelCheckpoint {
+    /// What the acceptance rule knows.
+    pub state: ChannelState,
+    /// The last events, ascending; shorter than asked for only when there are no more.
+    pub tail: Vec<EventRow>,
+    /// For a channel `jobs.<id>`: the user the job runs for, if one was named.
+    pub job_owner: Option<String>,
+    /// For a channel `jobs.<id>`: the job.
+    pub job: Option<JobRow>,
+}
+
+/// Ids are read in pages of this many per channel, so that a quiet channel costs one step.
+const IDS_PAGE: i64 = 1000;
+
+const DURING: &str = "reading a checkpoint";
+
+#[derive(FromRow)]
+struct ChannelRow {
+    channel: String,
+    log_time_ms: i64,
+    step_back_ms: i64,
+    last_offset: Option<i64>,
+    newest_offset: i64,
+    first_at_ms: i64,
+    events: i64,
+}
+
+#[derive(FromRow)]
+struct ProducerRow {
+    channel: String,
+    user_id: Option<String>,
+    producer: String,
+    epoch: i64,
+    seq: i64,
+}
+
+impl Store {
+    /// The state of `place` and of `channels` with their last `tail` events, all as of one moment; `None` while no
+    /// persister has begun with the partition.
+    ///
+    /// # Errors
+    /// [`StoreError::Retry`] while PostgreSQL is away.
+    pub async fn checkpoint(
+        &self,
+        place: &Place,
+        channels: &[Channel],
+        tail: usize,
+    ) -> Result<Option<Checkpoint>, StoreError> {
+        let sql = |error| StoreError::from_sqlx(DURING, error);
+        let Some(topic_id) = self.find_topic_id(place).await? else {
+            return Ok(None);
+        };
+        let mut tx = self
+            .pool
+            .begin_with("begin isolation level repeatable read read only")
+            .await
+            .map_err(sql)?;
+        let mut reading = Reading {
+            connection: &mut tx,
+            topic_id,
+            partition: place.partition,
+        };
+        let Some((next, floor)) = reading.offset().await.map_err(sql)? else {
+            return Ok(None);
+        };
+        let channels = reading.channels(channels, tail).await?;
+        tx.commit().await.map_err(sql)?;
+        Ok(Some(Checkpoint {
+            next,
+            floor,
+            channels,
+        }))
+    }
+}
+
+struct Reading<'a> {
+    connection: &'a mut PgConnection,
+    topic_id: i16,
+    partition: i32,
+}
+
+impl Reading<'_> {
+    async fn offset(&mut self) -> Result<Option<(i64, i64)>, sqlx::Error> {
+        sqlx::query_as(
+            "select next_offset, floor_offset from rivermouth.offsets where topic_id = $1 and partition = $2",
+        )
+        .bind(self.topic_id)
+        .bind(self.partition)
+        .fetch_optional(&mut *self.connection)
+        .await
+    }
+
+    async fn channels(
+        &mut self,
+        wanted: &[Channel],
+        tail: usize,
+    ) -> Result<HashMap<Channel, ChannelCheckpoint>, StoreError> {
+        let sql = |error| StoreError::from_sqlx(DURING, error);
+        let names: Vec<String> = wanted
+            .iter()
+            .map(|channel| channel.as_str().to_owned())
+            .collect();
+        if names.is_empty() {
+            return Ok(HashMap::new());
+        }
+        let rows = self.channel_rows(&names).await.map_err(sql)?;
+        let mut found: HashMap<String, ChannelCheckpoint> = rows
+            .iter()
+            .map(|row| (row.channel.clone(), begin(row)))
+            .collect();
+        for row in self.producers(&names).await.map_err(sql)? {
+            if let Some(channel) = found.get_mut(&row.channel) {
+                channel.state.producers.push(ProducerState {
+                    user: row.user_id,
+                    producer: row.producer,
+                    epoch: u64::try_from(row.epoch).unwrap_or(0),
+                    seq: u64::try_from(row.seq).unwrap_or(0),
+                });
+            }
+        }
+        self.ids(&rows, &mut found).await.map_err(sql)?;
+        self.tails(&rows, tail, &mut found).await?;
+        self.jobs(wanted, &mut found).await.map_err(sql)?;
+        Ok(wanted
+            .iter()
+            .filter_map(|channel| Some((channel.clone(), found.remove(channel.as_str())?)))
+            .collect())
+    }
+
+    async fn channel_rows(&mut self, names: &[String]) -> Result<Vec<ChannelRow>, sqlx::Error> {
+        sqlx::query_as(
+            "select channel, log_time_ms, step_back_ms, last_offset, newest_offset, events,
+                    (extract(epoch from first_at) * 1000)::bigint as first_at_ms
+             from rivermouth.channels where topic_id = $1 and partition = $2 and channel = any($3)",
+        )
+        .bind(self.topic_id)
+        .bind(self.partition)
+        .bind(names)
+        .fetch_all(&mut *self.connection)
+        .await
+    }
+
+    async fn producers(&mut self, names: &[String]) -> Result<Vec<ProducerRow>, sqlx::Error> {
+        sqlx::query_as(
+            "select channel, user_id, producer, epoch, seq
+             from rivermouth.producers where topic_id = $1 and partition = $2 and channel = any($3)",
+        )
+        .bind(self.topic_id)
+        .bind(self.partition)
+        .bind(names)
+        .fetch_all(&mut *self.connection)
+        .await
+    }
+
+    /// The ids of the last horizon, page by page from the newest back. Log time never rises on the way back, so the
+    /// first older row ends a channel.
+    async fn ids(
+        &mut self,
+        rows: &[ChannelRow],
+        found: &mut HashMap<String, ChannelCheckpoint>,
+    ) -> Result<(), sqlx::Error> {
+        let mut open: Vec<(&ChannelRow, i64)> = rows
+            .iter()
+            .map(|row| (row, row.newest_offset.saturating_add(1)))
+            .collect();
+        while !open.is_empty() {
+            let page: Vec<(String, i64, i64, bool, String)> = sqlx::query_as(
+                "select c.channel, i.\"offset\", i.log_time_ms, i.id_given, i.event_id
+                 from unnest($3::text[], $4::bigint[], $5::bigint[], $6::bigint[], $7::bigint[])
+                      as c (channel, cutoff, below, lo, hi)
+                 cross join lateral (
+                     select e.\"offset\", e.log_time_ms, e.id_given, e.event_id
+                     from rivermouth.events e
+                     where e.topic_id = $1 and e.partition = $2 and e.channel = c.channel and e.\"offset\" < c.below
+                       and e.at >= to_timestamp(c.lo::double precision / 1000)
+                       and e.at <= to_timestamp(c.hi::double precision / 1000)
+                     order by e.\"offset\" desc limit $8
+                 ) i
+                 where i.log_time_ms > c.cutoff
+                 order by c.channel, i.\"offset\" desc",
+            )
+            .bind(self.topic_id)
+            .bind(self.partition)
+            .bind(column(&open, |(row, _)| row.channel.clone()))
+            .bind(column(&open, |(row, _)| row.cutoff()))
+            .bind(column(&open, |(_, below)| *below))
+            .bind(column(&open, |(row, _)| row.earliest_recent()))
+            .bind(column(&open, |(row, _)| storable(row.log_time_ms)))
+            .bind(IDS_PAGE)
+            .fetch_all(&mut *self.connection)
+            .await?;
+
+            // Rows of one channel stand together, newest first.
+            let mut full: HashMap<String, i64> = HashMap::new();
+            for rows in page.chunk_by(|one, other| one.0 == other.0) {
+                let Some(channel) = found.get_mut(&rows[0].0) else {
+                    continue;
+                };
+                if rows.len() as i64 == IDS_PAGE {
+                    full.insert(rows[0].0.clone(), rows[rows.len() - 1].1);
+                }
+                let given = rows.iter().filter(|(_, _, _, id_given, _)| *id_given);
+                channel
+                    .state
+                    .ids
+                    .extend(given.map(|(_, _, log_time_ms, _, id)| KnownId {
+                        id: id.clone(),
+                        log_time_ms: *log_time_ms,
+                    }));
+            }
+            open.retain_mut(|(row, below)| match full.get(&row.channel) {
+                Some(lowest) => {
+                    *below = *lowest;
+                    true
+                }
+                None => false,
+            });
+        }
+        for channel in found.values_mut() {
+            channel.state.ids.reverse();
+        }
+        Ok(())
+    }
+
+    /// The last events: first looked for in the newest days, then, for channels that have more, in all.
+    async fn tails(
+        &mut self,
+        rows: &[ChannelRow],
+        tail: usize,
+        found: &mut HashMap<String, ChannelCheckpoint>,
+    ) -> Result<(), StoreError> {
+        if tail == 0 {
+            return Ok(());
+        }
+        let mut open: Vec<(&ChannelRow, i64)> = rows
+            .iter()
+            .map(|row| (row, row.earliest_recent().saturating_sub(DAY_MS)))
+            .collect();
+        for round in 0..2 {
+            if open.is_empty() {
+                break;
+            }
+            let rows = self.tail_rows(&open, tail).await?;
+            for (row, _) in &open {
+                if let Some(channel) = found.get_mut(&row.channel) {
+                    channel.tail.clear();
+                }
+            }
+            for row in rows {
+                if let Some(channel) = found.get_mut(row.channel.as_str()) {
+                    channel.tail.push(row);
+                }
+            }
+            if round == 0 {
+                open.retain_mut(|(row, earliest)| {
+                    *earliest = row.first_at_ms;
+                    let have = found
+                        .get(&row.channel)
+                        .map_or(0, |channel| channel.tail.len());
+                    have < tail && (have as i64) < row.events
+                });
+            }
+        }
+        Ok(())
+    }
+
+    async fn tail_rows(
+        &mut self,
+        open: &[(&ChannelRow, i64)],
+        tail: usize,
+    ) -> Result<Vec<EventRow>, StoreError> {
+        const TAIL: &str = concat!(
+            "select t.* from unnest($3::text[], $4::bigint[], $5::bigint[]) as c (channel, lo, hi)
+             cross join lateral (
+                 select ",
+            event_columns!(),
+            "    from rivermouth.events e
+                 where e.topic_id = $1 and e.partition = $2 and e.channel = c.channel
+                   and e.at >= to_timestamp(c.lo::double precision / 1000)
+                   and e.at <= to_timestamp(c.hi::double precision / 1000)
+                 order by e.\"offset\" desc limit $6
+             ) t
+             order by t.\"offset\""
+        );
+        let raw: Vec<RawRow> = sqlx::query_as(TAIL)
+            .bind(self.topic_id)
+            .bind(self.partition)
+            .bind(column(open, |(row, _)| row.channel.clone()))
+            .bind(column(open, |(_, earliest)| storable(*earliest)))
+            .bind(column(open, |(row, _)| storable(row.log_time_ms)))
+            .bind(i64::try_from(tail).unwrap_or(i64::MAX))
+            .fetch_all(&mut *self.connection)
+            .await
+            .map_err(|error| StoreError::from_sqlx(DURING, error))?;
+        raw.into_iter().map(EventRow::try_from).collect()
+    }
+
+    async fn jobs(
+        &mut self,
+        wanted: &[Channel],
+        found: &mut HashMap<String, ChannelCheckpoint>,
+    ) -> Result<(), sqlx::Error> {
+        let ids: Vec<String> = wanted
+            .iter()
+            .filter(|channel| channel.namespace() == "jobs")
+            .map(|channel| channel.id().to_owned())
+            .collect();
+        if ids.is_empty() {
+            return Ok(());
+        }
+        let jobs: Vec<JobRow> = sqlx::query_as(JOBS_BY_ID)
+            .bind(ids)
+            .fetch_all(&mut *self.connection)
+            .await?;
+        for job in jobs {
+            if let Some(channel) = found.get_mut(&format!("jobs.{}", job.job_id)) {
+                channel.job_owner.clone_from(&job.owner_id);
+                channel.job = Some(job);
+            }
+        }
+        Ok(())
+    }
+}
+
+impl ChannelRow {
+    /// Ids accepted at this log time or before it no longer matter.
+    fn cutoff(&self) -> i64 {
+        self.log_time_ms.saturating_sub(HORIZON_MS)
+    }
+
+    /// No event within the horizon has an earlier time of its own than this.
+    fn earliest_recent(&self) -> i64 {
+        storable(self.cutoff().saturating_sub(self.step_back_ms))
+    }
+}
+
+fn begin(row: &ChannelRow) -> ChannelCheckpoint {
+    ChannelCheckpoint {
+        state: ChannelState {
+            log_time_ms: row.log_time_ms,
+            last: row.last_offset,
+            ..ChannelState::default()
+        },
+        tail: Vec::new(),
+        job_owner: None,
+        job: None,
+    }
+}
+
+fn column<R, T>(rows: &[R], value: impl Fn(&R) -> T) -> Vec<T> {
+    rows.iter().map(value).collect()
+}

@@ -1,0 +1,113 @@
+//! The pool of connections, and the deadlines every statement runs under.
+
+use std::collections::HashMap;
+use std::fmt;
+use std::str::FromStr;
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+
+use sqlx::postgres::{PgConnectOptions, PgPool, PgPoolOptions};
+
+use crate::StoreError;
+use crate::days::KnownDays;
+
+/// How many connections, and how long anything may take.
+#[derive(Clone, Debug)]
+pub struct StoreOptions {
+    /// Connections at most.
+    pub connections_max: u32,
+    /// How long to wait for a free connection, the making of one included.
+    pub acquire_timeout: Duration,
+    /// How long one statement may run.
+    pub statement_timeout: Duration,
+    /// How long one statement may wait for a lock, for example one an administrator holds.
+    pub lock_timeout: Duration,
+    /// What `pg_stat_activity` calls us.
+    pub application_name: String,
+}
+
+impl Default for StoreOptions {
+    fn default() -> StoreOptions {
+        StoreOptions {
+            connections_max: 8,
+            acquire_timeout: Duration::from_secs(5),
+            statement_timeout: Duration::from_secs(15),
+            lock_timeout: Duration::from_secs(5),
+            application_name: "rivermouth".to_owned(),
+        }
+    }
+}
+
+/// PostgreSQL. A cheap clone; all clones share one pool.
+#[derive(Clone)]
+pub struct Store {
+    pub(crate) pool: PgPool,
+    pub(crate) connect: Arc<PgConnectOptions>,
+    /// Small numbers of topics already asked for; they never change.
+    pub(crate) topic_ids: Arc<Mutex<HashMap<(String, u16), i16>>>,
+    /// Days whose partition is known to exist.
+    pub(crate) days: Arc<Mutex<KnownDays>>,
+}
+
+impl fmt::Debug for Store {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        // Not the options: they hold the password.
+        f.debug_struct("Store")
+            .field("connections", &self.pool.size())
+            .finish_non_exhaustive()
+    }
+}
+
+impl Store {
+    /// Prepares a pool for `url` (`postgres://user:password@host:port/database`) without connecting yet, so that a
+    /// service starts while PostgreSQL is away; [`Store::ping`] tells whether it is there.
+    ///
+    /// # Errors
+    /// [`StoreError::Fatal`] when the url is malformed.
+    // Async because the pool belongs to the runtime it is made in.
+    #[allow(clippy::unused_async)]
+    pub async fn connect(url: &str, options: StoreOptions) -> Result<Store, StoreError> {
+        let base = PgConnectOptions::from_str(url)
+            .map_err(|error| StoreError::from_sqlx("reading the database url", error))?
+            .application_name(&options.application_name);
+        let millis = |limit: Duration| limit.as_millis().to_string();
+        let limited = base.clone().options([
+            ("statement_timeout", millis(options.statement_timeout)),
+            ("lock_timeout", millis(options.lock_timeout)),
+            // A process stopped in the middle of a transaction must not hold its locks for ever (fault F52).
+            (
+                "idle_in_transaction_session_timeout",
+                millis(options.statement_timeout),
+            ),
+        ]);
+        let pool = PgPoolOptions::new()
+            .max_connections(options.connections_max)
+            .acquire_timeout(options.acquire_timeout)
+            .connect_lazy_with(limited);
+        Ok(Store {
+            pool,
+            connect: Arc::new(base),
+            topic_ids: Arc::default(),
+            days: Arc::default(),
+        })
+    }
+
+    /// Whether PostgreSQL answers.
+    ///
+    /// # Errors
+    /// [`StoreError::Retry`] while it does not, [`StoreError::Fatal`] when it refuses us.
+    pub async fn ping(&self) -> Result<(), StoreError> {
+        sqlx::query("select 1")
+            .execute(&self.pool)
+            .await
+            .map_err(|error| {
+                StoreError::from_sqlx("asking PostgreSQL for a sign of life", error)
+            })?;
+        Ok(())
+    }
+
+    /// Closes all connections; waits for those in use to come back.
+    pub async fn close(&self) {
+        self.pool.close().await;
+    }
+}

@@ -1,0 +1,84 @@
+//! The tables: migrations embedded in the binary, applied by as many instances at once as there are.
+
+use std::time::Duration;
+
+use sqlx::migrate::{MigrateError, Migrator};
+use sqlx::{Connection, PgConnection};
+
+use crate::{Store, StoreError};
+
+static MIGRATIONS: Migrator = sqlx::migrate!("../migrations");
+
+/// The advisory lock under which migrations run; a number of our own within the database ("rivermou").
+const LOCK: i64 = 0x7269_7665_726d_6f75;
+/// How long one instance waits for another one's migrations.
+const PATIENCE: Duration = Duration::from_secs(300);
+/// How long to try to reach PostgreSQL.
+const CONNECT: Duration = Duration::from_secs(10);
+
+const DURING: &str = "migrating the database";
+
+impl Store {
+    /// Brings the tables up to this version and makes the analysts' role. Does nothing where nothing is to do.
+    ///
+    /// Any number of instances may call it at the same time; one does the work, the others wait for it. A database
+    /// that is ahead of this version is left alone, so that old and new instances run side by side.
+    ///
+    /// # Errors
+    /// [`StoreError::Retry`] while PostgreSQL is away or another instance takes longer than five minutes;
+    /// [`StoreError::Fatal`] when a migration fails or an applied one was altered.
+    pub async fn migrate(&self) -> Result<(), StoreError> {
+        let connecting = PgConnection::connect_with(&self.connect);
+        let mut connection = tokio::time::timeout(CONNECT, connecting)
+            .await
+            .map_err(|_| StoreError::retry(DURING, "PostgreSQL does not answer"))?
+            .map_err(|error| StoreError::from_sqlx(DURING, error))?;
+        // Closing the connection gives the lock back, whatever happens in between.
+        let migrated = tokio::time::timeout(PATIENCE, migrate(&mut connection))
+            .await
+            .unwrap_or_else(|_| Err(StoreError::retry(DURING, "took longer than five minutes")));
+        if let Err(error) = connection.close().await {
+            tracing::debug!(%error, "closing the migrating connection failed");
+        }
+        migrated
+    }
+}
+
+async fn migrate(connection: &mut PgConnection) -> Result<(), StoreError> {
+    let sql = |error| StoreError::from_sqlx(DURING, error);
+    sqlx::query("select pg_advisory_lock($1)")
+        .bind(LOCK)
+        .execute(&mut *connection)
+        .await
+        .map_err(sql)?;
+
+    let mut migrator = Migrator {
+        migrations: MIGRATIONS.migrations.clone(),
+        // A newer binary may have been here already: its migrations only add.
+        ignore_missing: true,
+        // Ours is held, and covers the role too.
+        locking: false,
+        ..Migrator::DEFAULT
+    };
+    migrator.create_schema("rivermouth");
+    migrator.dangerous_set_table_name("rivermouth.schema_migrations");
+    migrator
+        .run_direct(None, connection, false)
+        .await
+        .map_err(classify)?;
+
+    sqlx::query("select rivermouth.prepare_analyst()")
+        .execute(&mut *connection)
+        .await
+        .map_err(sql)?;
+    Ok(())
+}
+
+fn classify(error: MigrateError) -> StoreError {
+    match error {
+        MigrateError::Execute(error) | MigrateError::ExecuteMigration(error, _) => {
+            StoreError::from_sqlx(DURING, error)
+        }
+        other => StoreError::fatal(DURING, other.to_string()),
+    }
+}

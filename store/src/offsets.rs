@@ -1,0 +1,174 @@
+//! How far a partition is stored, and the compare-and-swap that fences: whoever does not know the present offset
+//! cannot move it.
+
+use sqlx::PgConnection;
+
+use crate::days::storable;
+use crate::{Place, Store, StoreError};
+
+/// How far a partition is stored.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Progress {
+    /// Every record below has been dealt with: stored, void or quarantined.
+    pub next: i64,
+    /// Rows are complete from here on.
+    pub floor: i64,
+    /// Every record with an earlier time in the log is stored, Unix milliseconds; `None` before the first.
+    pub complete_to_ms: Option<i64>,
+}
+
+type ProgressRow = (i64, i64, Option<i64>);
+
+impl From<ProgressRow> for Progress {
+    fn from((next, floor, complete_to_ms): ProgressRow) -> Progress {
+        Progress {
+            next,
+            floor,
+            complete_to_ms,
+        }
+    }
+}
+
+impl Store {
+    /// How far `place` is stored; `None` while no persister has begun with it.
+    ///
+    /// # Errors
+    /// [`StoreError::Retry`] while PostgreSQL is away.
+    pub async fn progress(&self, place: &Place) -> Result<Option<Progress>, StoreError> {
+        const DURING: &str = "reading an offset";
+        let row: Option<ProgressRow> = sqlx::query_as(
+            "select o.next_offset, o.floor_offset, (extract(epoch from o.complete_to_at) * 1000)::bigint
+             from rivermouth.offsets o join rivermouth.topics t using (topic_id)
+             where t.topic = $1 and t.generation = $2 and o.partition = $3",
+        )
+        .bind(&place.topic)
+        .bind(i32::from(place.generation))
+        .bind(place.partition)
+        .fetch_optional(&self.pool)
+        .await
+        .map_err(|error| StoreError::from_sqlx(DURING, error))?;
+        Ok(row.map(Progress::from))
+    }
+
+    /// Begins with a partition: where it is stored up to, or at `low` (the log's low watermark) if it is new.
+    ///
+    /// # Errors
+    /// [`StoreError::Retry`] while PostgreSQL is away.
+    pub async fn open(&self, place: &Place, low: i64) -> Result<Progress, StoreError> {
+        const DURING: &str = "beginning with a partition";
+        let topic_id = self.topic_id(place).await?;
+        sqlx::query(
+            "insert into rivermouth.offsets (topic_id, partition, next_offset, floor_offset)
+             values ($1, $2, $3, $3) on conflict (topic_id, partition) do nothing",
+        )
+        .bind(topic_id)
+        .bind(place.partition)
+        .bind(low)
+        .execute(&self.pool)
+        .await
+        .map_err(|error| StoreError::from_sqlx(DURING, error))?;
+        self.progress(place)
+            .await?
+            .ok_or_else(|| StoreError::fatal(DURING, "the offset just added is not there"))
+    }
+
+    /// Records that the log no longer holds `from..to`, and goes on at `to`.
+    ///
+    /// # Errors
+    /// [`StoreError::Fenced`] when the stored offset is not `from`.
+    pub async fn skip(&self, place: &Place, from: i64, to: i64) -> Result<(), StoreError> {
+        const DURING: &str = "recording a gap";
+        let sql = |error| StoreError::from_sqlx(DURING, error);
+        let topic_id = self.topic_id(place).await?;
+        let mut tx = self.pool.begin().await.map_err(sql)?;
+        let moved = sqlx::query(
+            "update rivermouth.offsets set next_offset = $4, floor_offset = $4, updated_at = now()
+             where topic_id = $1 and partition = $2 and next_offset = $3",
+        )
+        .bind(topic_id)
+        .bind(place.partition)
+        .bind(from)
+        .bind(to)
+        .execute(&mut *tx)
+        .await
+        .map_err(sql)?;
+        if moved.rows_affected() != 1 {
+            return Err(fenced(place, from));
+        }
+        sqlx::query(
+            "insert into rivermouth.gaps (topic_id, partition, from_offset, to_offset, reason)
+             values ($1, $2, $3, $4, 'retention')",
+        )
+        .bind(topic_id)
+        .bind(place.partition)
+        .bind(from)
+        .bind(to)
+        .execute(&mut *tx)
+        .await
+        .map_err(sql)?;
+        tx.commit().await.map_err(sql)
+    }
+
+    /// Says that a quiet partition, stored up to its end `next`, is complete up to a time. Answers whether that was
+    /// so: false when somebody else has moved the offset.
+    ///
+    /// # Errors
+    /// [`StoreError::Retry`] while PostgreSQL is away.
+    pub async fn confirm(
+        &self,
+        place: &Place,
+        next: i64,
+        complete_to_ms: i64,
+    ) -> Result<bool, StoreError> {
+        const DURING: &str = "confirming an offset";
+        let topic_id = self.topic_id(place).await?;
+        let confirmed = sqlx::query(
+            "update rivermouth.offsets
+             set complete_to_at = greatest(complete_to_at, to_timestamp($4::double precision / 1000)), updated_at = now()
+             where topic_id = $1 and partition = $2 and next_offset = $3",
+        )
+        .bind(topic_id)
+        .bind(place.partition)
+        .bind(next)
+        .bind(storable(complete_to_ms))
+        .execute(&self.pool)
+        .await
+        .map_err(|error| StoreError::from_sqlx(DURING, error))?;
+        Ok(confirmed.rows_affected() == 1)
+    }
+}
+
+/// Moves the offset from `start` to `end` within the caller's transaction. Takes the row's lock, so that of two
+/// writers the second waits here and then finds the offset moved.
+pub(crate) async fn advance(
+    connection: &mut PgConnection,
+    topic_id: i16,
+    place: &Place,
+    (start, end): (i64, i64),
+    complete_to_ms: Option<i64>,
+) -> Result<Result<(), StoreError>, sqlx::Error> {
+    let moved = sqlx::query(
+        "update rivermouth.offsets
+         set next_offset = $4, updated_at = now(),
+             complete_to_at = greatest(complete_to_at, to_timestamp($5::double precision / 1000))
+         where topic_id = $1 and partition = $2 and next_offset = $3",
+    )
+    .bind(topic_id)
+    .bind(place.partition)
+    .bind(start)
+    .bind(end)
+    .bind(complete_to_ms.map(storable))
+    .execute(connection)
+    .await?;
+    Ok(match moved.rows_affected() {
+        1 => Ok(()),
+        _ => Err(fenced(place, start)),
+    })
+}
+
+pub(crate) fn fenced(place: &Place, expected: i64) -> StoreError {
+    StoreError::Fenced {
+        place: place.clone(),
+        expected,
+    }
+}
