@@ -214,7 +214,9 @@ brokers() { # prints the numbers of the brokers of DIR
 }
 
 start() {
-  local count=1 n try code
+  local count n try code
+  count=$(brokers | wc -l)
+  ((count)) || count=1
   while (($#)); do
     case $1 in
       --brokers) count=${2-}; shift 2 || fail "--brokers wants 1 or 3" ;;
@@ -300,7 +302,7 @@ topic() {
       shift 2
       (($#)) || fail "topic set wants key=value"
       for pair; do configs+=("$pair"); done
-      tool org.apache.kafka.tools.ConfigCommand --alter --entity-type topics --entity-name "$name" \
+      tool kafka.admin.ConfigCommand --alter --entity-type topics --entity-name "$name" \
         --add-config "$(IFS=,; echo "${configs[*]}")" >/dev/null
       ;;
     delete-records)

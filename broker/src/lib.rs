@@ -15,9 +15,9 @@ mod reader;
 mod record;
 
 pub use delivery::Delivery;
-pub use embedded::{EmbeddedConfig, EmbeddedLog, Fsync};
+pub use embedded::{EmbeddedConfig, EmbeddedLog, EmbeddedReader, Fsync};
 pub use error::{AppendError, BrokerError};
-pub use kafka::{KafkaConfig, KafkaLog};
+pub use kafka::{KafkaConfig, KafkaLog, KafkaReader};
 pub use log::Log;
 pub use pins::{Pin, PinError, Pins, pin};
 pub use reader::Reader;

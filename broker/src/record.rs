@@ -123,3 +123,26 @@ pub struct TopicFacts {
     /// Number of partitions.
     pub partitions: u32,
 }
+
+impl Fetched {
+    /// The topic and partition it is about.
+    pub fn place(&self) -> (&Arc<str>, i32) {
+        match self {
+            Fetched::Record(record) => (&record.topic, record.partition),
+            Fetched::End {
+                topic, partition, ..
+            }
+            | Fetched::OutOfRange {
+                topic, partition, ..
+            }
+            | Fetched::Failed {
+                topic, partition, ..
+            } => (topic, *partition),
+        }
+    }
+
+    pub(crate) fn is_of(&self, topic: &str, partition: i32) -> bool {
+        let (t, p) = self.place();
+        p == partition && &**t == topic
+    }
+}

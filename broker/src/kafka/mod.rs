@@ -1,97 +1,99 @@
-//! The log on Kafka.
+//! The log on Kafka; the only user of rdkafka.
+//!
+//! Appending goes through one idempotent producer (`producer`), questions through one consumer that
+//! never reads (`query`, `topics`), reading through a consumer of its own for each reader (`reader`).
+//! Consumer groups are used nowhere. What the safe wrapper cannot do is in `native`.
 
-use std::collections::BTreeMap;
+mod config;
+mod context;
+mod error;
+mod native;
+mod producer;
+mod query;
+mod reader;
+mod topics;
+
+use std::fmt;
+use std::sync::Arc;
 use std::time::Duration;
 
-use crate::{
-    Append, AppendError, BrokerError, Delivery, Fetched, TopicFacts, TopicSpec, Watermarks,
-};
+pub use config::KafkaConfig;
+pub use reader::KafkaReader;
 
-/// How to reach Kafka, and the few limits worth choosing.
-#[derive(Debug, Clone)]
-pub struct KafkaConfig {
-    /// `host:port[,host:port]`.
-    pub bootstrap: String,
-    /// Shown in the broker's logs and quotas.
-    pub client_id: String,
-    /// Passed on to librdkafka: `security.*`, `sasl.*`, `ssl.*`. What this crate relies on is refused.
-    pub extra: BTreeMap<String, String>,
-    /// An append is answered for within this time.
-    pub delivery_timeout: Duration,
-    /// A question (watermarks, metadata) is answered within this time.
-    pub request_timeout: Duration,
-    /// Most records waiting to be sent; beyond it `append` says `Full`.
-    pub queue_records_max: u32,
-    /// Most bytes waiting to be sent.
-    pub queue_bytes_max: u32,
-    /// Most bytes a reader holds ready.
-    pub read_ahead_bytes_max: u32,
-}
-
-impl KafkaConfig {
-    /// Defaults for one address.
-    pub fn new(bootstrap: impl Into<String>) -> KafkaConfig {
-        KafkaConfig {
-            bootstrap: bootstrap.into(),
-            client_id: "rivermouth".into(),
-            extra: BTreeMap::new(),
-            delivery_timeout: Duration::from_millis(4500),
-            request_timeout: Duration::from_secs(5),
-            queue_records_max: 20_000,
-            queue_bytes_max: 32 << 20,
-            read_ahead_bytes_max: 8 << 20,
-        }
-    }
-}
+use self::producer::Producer;
+use self::query::Query;
+use crate::{Append, AppendError, BrokerError, Delivery, TopicFacts, TopicSpec, Watermarks};
 
 /// See [`Log::Kafka`](crate::Log::Kafka).
-#[derive(Debug, Clone)]
-pub struct KafkaLog;
+#[derive(Clone)]
+pub struct KafkaLog(Arc<Parts>);
 
-/// See [`Reader`](crate::Reader).
-#[derive(Debug)]
-pub struct KafkaReader;
+struct Parts {
+    config: KafkaConfig,
+    producer: Producer,
+    query: Query,
+}
 
-#[allow(clippy::unused_async, clippy::todo)]
 impl KafkaLog {
-    pub(crate) async fn open(_: KafkaConfig) -> Result<KafkaLog, BrokerError> {
-        todo!()
+    pub(crate) async fn open(config: KafkaConfig) -> Result<KafkaLog, BrokerError> {
+        config.check()?;
+        Ok(KafkaLog(Arc::new(Parts {
+            producer: Producer::new(config.clone())?,
+            query: Query::new(&config)?,
+            config,
+        })))
     }
-    pub(crate) async fn ensure_topics(&self, _: &[TopicSpec], _: bool) -> Result<(), BrokerError> {
-        todo!()
+
+    pub(crate) async fn ensure_topics(
+        &self,
+        specs: &[TopicSpec],
+        create: bool,
+    ) -> Result<(), BrokerError> {
+        topics::ensure(&self.0.config, &self.0.query, specs, create).await
     }
-    pub(crate) async fn describe(&self, _: &str) -> Result<TopicFacts, BrokerError> {
-        todo!()
+
+    pub(crate) async fn describe(&self, topic: &str) -> Result<TopicFacts, BrokerError> {
+        self.0.query.describe(topic).await
     }
-    pub(crate) fn append(&self, _: Append) -> Result<Delivery, AppendError> {
-        todo!()
+
+    pub(crate) fn append(&self, record: Append) -> Result<Delivery, AppendError> {
+        self.0.producer.append(record)
     }
-    pub(crate) async fn watermarks(&self, _: &str, _: i32) -> Result<Watermarks, BrokerError> {
-        todo!()
+
+    pub(crate) async fn watermarks(
+        &self,
+        topic: &str,
+        partition: i32,
+    ) -> Result<Watermarks, BrokerError> {
+        self.0.query.watermarks(topic, partition).await
     }
-    pub(crate) async fn offset_at(&self, _: &str, _: i32, _: i64) -> Result<i64, BrokerError> {
-        todo!()
+
+    pub(crate) async fn offset_at(
+        &self,
+        topic: &str,
+        partition: i32,
+        time_ms: i64,
+    ) -> Result<i64, BrokerError> {
+        self.0.query.offset_at(topic, partition, time_ms).await
     }
+
     pub(crate) fn reader(&self) -> Result<KafkaReader, BrokerError> {
-        todo!()
+        KafkaReader::new(&self.0.config)
     }
-    pub(crate) async fn flush(&self, _: Duration) -> Result<(), BrokerError> {
-        todo!()
+
+    pub(crate) async fn flush(&self, deadline: Duration) -> Result<(), BrokerError> {
+        self.0.producer.flush(deadline).await
     }
-    pub(crate) async fn close(&self, _: Duration) -> Result<(), BrokerError> {
-        todo!()
+
+    pub(crate) async fn close(&self, deadline: Duration) -> Result<(), BrokerError> {
+        self.0.producer.close(deadline).await
     }
 }
 
-#[allow(clippy::unused_async, clippy::todo)]
-impl KafkaReader {
-    pub(crate) fn assign(&mut self, _: &str, _: i32, _: i64) -> Result<(), BrokerError> {
-        todo!()
-    }
-    pub(crate) fn unassign(&mut self, _: &str, _: i32) {
-        todo!()
-    }
-    pub(crate) async fn next(&mut self, _: usize) -> Result<Vec<Fetched>, BrokerError> {
-        todo!()
+impl fmt::Debug for KafkaLog {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("KafkaLog")
+            .field("bootstrap", &self.0.config.bootstrap)
+            .finish_non_exhaustive()
     }
 }

@@ -1,0 +1,241 @@
+//! Reading assigned partitions: turns what librdkafka queues into items for the caller.
+
+use std::collections::{HashMap, VecDeque};
+use std::fmt;
+use std::sync::Arc;
+use std::time::Duration;
+
+use bytes::Bytes;
+use rdkafka::error::RDKafkaErrorCode;
+
+use super::config::KafkaConfig;
+use super::error::broker_error;
+use super::native::{FetchQueue, Raw};
+use crate::{BrokerError, Fetched, Record};
+
+/// How often an idle reader looks at its queue although nobody woke it, and serves client-wide
+/// errors. librdkafka has lost a wake-up before; with this it costs a second, not a partition.
+const TICK: Duration = Duration::from_secs(1);
+/// Most items taken from librdkafka at once.
+const BATCH: usize = 4096;
+
+/// See [`Reader`](crate::Reader).
+pub struct KafkaReader {
+    /// `None` only while dropping.
+    fetch: Option<FetchQueue>,
+    assigned: Assigned,
+    /// Taken from the queue while a partition was being unassigned, not handed out yet.
+    ready: VecDeque<Fetched>,
+}
+
+/// The next offset wanted of each assigned partition. Few topics, so few comparisons.
+type Assigned = HashMap<Arc<str>, HashMap<i32, i64>>;
+
+impl KafkaReader {
+    pub(crate) fn new(config: &KafkaConfig) -> Result<KafkaReader, BrokerError> {
+        let consumer = config
+            .consumer()
+            .create_with_context(super::context::Context)
+            .map_err(|error| BrokerError::Config(error.to_string()))?;
+        Ok(KafkaReader {
+            fetch: Some(FetchQueue::new(consumer)),
+            assigned: HashMap::new(),
+            ready: VecDeque::new(),
+        })
+    }
+
+    pub(crate) fn assign(
+        &mut self,
+        topic: &str,
+        partition: i32,
+        offset: i64,
+    ) -> Result<(), BrokerError> {
+        self.unassign(topic, partition);
+        let name = match self.assigned.get_key_value(topic) {
+            Some((name, _)) => Arc::clone(name),
+            None => Arc::from(topic),
+        };
+        if offset < 0 {
+            // Negative offsets have meanings of their own in librdkafka, and none here.
+            self.ready.push_back(Fetched::OutOfRange {
+                topic: name,
+                partition,
+                asked: offset,
+            });
+            return Ok(());
+        }
+        let fetch = self.fetch.as_mut().ok_or(BrokerError::Closed)?;
+        fetch
+            .start(&name, partition, offset)
+            .map_err(|code| broker_error("read", topic, partition, code))?;
+        self.assigned
+            .entry(name)
+            .or_default()
+            .insert(partition, offset);
+        Ok(())
+    }
+
+    pub(crate) fn unassign(&mut self, topic: &str, partition: i32) {
+        self.ready.retain(|item| !item.is_of(topic, partition));
+        let Some(fetch) = self.fetch.as_mut() else {
+            return;
+        };
+        let known = self
+            .assigned
+            .get_mut(topic)
+            .and_then(|partitions| partitions.remove(&partition));
+        if known.is_none() {
+            return;
+        }
+        fetch.stop(topic, partition);
+        // Errors of the stopped partition may still be queued, and nothing about them says of which
+        // assignment they are: empty the queue now, while the partition is not assigned.
+        while self.take(BATCH) > 0 {}
+    }
+
+    pub(crate) async fn next(&mut self, max: usize) -> Result<Vec<Fetched>, BrokerError> {
+        let max = max.max(1);
+        loop {
+            while self.ready.len() < max {
+                let want = (max - self.ready.len()).min(BATCH);
+                if self.take(want) < want {
+                    break;
+                }
+            }
+            if !self.ready.is_empty() {
+                let count = self.ready.len().min(max);
+                return Ok(self.ready.drain(..count).collect());
+            }
+            let fetch = self.fetch.as_ref().ok_or(BrokerError::Closed)?;
+            if tokio::time::timeout(TICK, fetch.wake().notified())
+                .await
+                .is_err()
+            {
+                fetch.serve();
+            }
+        }
+    }
+
+    /// Moves at most `max` queued items to `ready`; returns how many it looked at.
+    fn take(&mut self, max: usize) -> usize {
+        let (Some(fetch), assigned, ready) =
+            (self.fetch.as_mut(), &mut self.assigned, &mut self.ready)
+        else {
+            return 0;
+        };
+        let mut ended = Vec::new();
+        let count = fetch.drain(max, |raw| {
+            let Some(next) = assigned
+                .get_mut(&**raw.topic)
+                .and_then(|p| p.get_mut(&raw.partition()))
+            else {
+                return;
+            };
+            let Some(item) = item(&raw, next) else { return };
+            if matches!(item, Fetched::OutOfRange { .. } | Fetched::Failed { .. }) {
+                let (topic, partition) = (Arc::clone(raw.topic), raw.partition());
+                if let Some(partitions) = assigned.get_mut(&topic) {
+                    partitions.remove(&partition);
+                }
+                ended.push((topic, partition));
+            }
+            ready.push_back(item);
+        });
+        for (topic, partition) in ended {
+            fetch.stop(&topic, partition);
+        }
+        count
+    }
+}
+
+impl Drop for KafkaReader {
+    fn drop(&mut self) {
+        // Ending a client of librdkafka joins its threads; not on a thread that has other work.
+        if let Some(fetch) = self.fetch.take() {
+            let _ = std::thread::Builder::new()
+                .name("kafka-reader-close".into())
+                .spawn(move || drop(fetch));
+        }
+    }
+}
+
+impl fmt::Debug for KafkaReader {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("KafkaReader")
+            .field("assigned", &self.assigned)
+            .finish_non_exhaustive()
+    }
+}
+
+/// What one queued thing means for the caller; `next` moves with it.
+fn item(raw: &Raw<'_>, next: &mut i64) -> Option<Fetched> {
+    let (topic, partition, offset) = (Arc::clone(raw.topic), raw.partition(), raw.offset());
+    match raw.code() {
+        // Something already handed out, or before the assigned offset (a batch is fetched whole).
+        RDKafkaErrorCode::NoError
+        | RDKafkaErrorCode::PartitionEOF
+        | RDKafkaErrorCode::AutoOffsetReset
+            if offset < *next =>
+        {
+            None
+        }
+        RDKafkaErrorCode::NoError => {
+            *next = offset + 1;
+            Some(Fetched::Record(record(raw)))
+        }
+        RDKafkaErrorCode::PartitionEOF => {
+            *next = offset;
+            Some(Fetched::End {
+                topic,
+                partition,
+                next: offset,
+            })
+        }
+        RDKafkaErrorCode::AutoOffsetReset => Some(Fetched::OutOfRange {
+            topic,
+            partition,
+            asked: offset,
+        }),
+        code => {
+            let text = raw.value().map(String::from_utf8_lossy).unwrap_or_default();
+            tracing::warn!(topic = &*topic, partition, offset, %text, "reading failed");
+            let error = broker_error("read", &topic, partition, code);
+            Some(Fetched::Failed {
+                topic,
+                partition,
+                error,
+            })
+        }
+    }
+}
+
+/// Copies a record out of librdkafka's buffer (which would otherwise stay whole for one small record)
+/// into one allocation that key, value and header values share.
+fn record(raw: &Raw<'_>) -> Record {
+    let (key, value) = (raw.key(), raw.value());
+    let mut all =
+        Vec::with_capacity(key.map_or(0, <[u8]>::len) + value.map_or(0, <[u8]>::len) + 128);
+    all.extend_from_slice(key.unwrap_or_default());
+    let key_end = all.len();
+    all.extend_from_slice(value.unwrap_or_default());
+    let value_end = all.len();
+    let mut ends = Vec::new();
+    raw.headers(|name, value| {
+        all.extend_from_slice(value);
+        ends.push((String::from_utf8_lossy(name).into_owned(), all.len()));
+    });
+    let all = Bytes::from(all);
+    let mut start = value_end;
+    let headers = ends
+        .into_iter()
+        .map(|(name, end)| (name, all.slice(std::mem::replace(&mut start, end)..end)));
+    Record {
+        topic: Arc::clone(raw.topic),
+        partition: raw.partition(),
+        offset: raw.offset(),
+        timestamp_ms: raw.timestamp_ms(),
+        headers: headers.collect(),
+        key: key.map(|_| all.slice(..key_end)),
+        value: value.map(|_| all.slice(key_end..value_end)),
+    }
+}
