@@ -193,15 +193,20 @@ pub fn lane_of(event: &EventName, asked: Option<Lane>) -> Result<Lane, ProtocolE
     let ephemeral = family(event) == "presence"
         || matches!(
             name,
-            "cursor.move" | "typing" | "doc.awareness" | "rtc.offer" | "rtc.answer" | "rtc.candidate"
+            "cursor.move"
+                | "typing"
+                | "doc.awareness"
+                | "rtc.offer"
+                | "rtc.answer"
+                | "rtc.candidate"
         );
     match asked {
         Some(Lane::Durable) if ephemeral => Err(ProtocolError::invalid(format!(
             "{name} travels on the ephemeral lane only"
         ))),
-        Some(Lane::Ephemeral) if family(event) == "access" => Err(ProtocolError::invalid(
-            format!("{name} travels on the durable lane only"),
-        )),
+        Some(Lane::Ephemeral) if family(event) == "access" => Err(ProtocolError::invalid(format!(
+            "{name} travels on the durable lane only"
+        ))),
         Some(lane) => Ok(lane),
         None if ephemeral => Ok(Lane::Ephemeral),
         None => Ok(Lane::Durable),
@@ -227,7 +232,9 @@ pub fn view_of(channel: &Channel) -> Option<(Channel, &'static [&'static str])> 
         "presence" => PRESENCE_TYPES,
         _ => return None,
     };
-    Channel::of("session", channel.id()).ok().map(|source| (source, types))
+    Channel::of("session", channel.id())
+        .ok()
+        .map(|source| (source, types))
 }
 
 fn policy(namespaces: &Namespaces, channel: &Channel) -> Result<Policy, ProtocolError> {

@@ -88,7 +88,9 @@ impl Bucket {
         if elapsed <= 0 {
             return;
         }
-        let earned = elapsed.unsigned_abs().saturating_mul(u64::from(self.rate.tokens));
+        let earned = elapsed
+            .unsigned_abs()
+            .saturating_mul(u64::from(self.rate.tokens));
         self.level = self.level.saturating_add(earned).min(full(self.rate));
         self.at_ms = now_ms;
     }
@@ -120,7 +122,9 @@ mod tests {
     #[test]
     fn a_caller_that_comes_every_millisecond_is_not_starved() {
         let mut bucket = Bucket::new(PUBLISH, 0);
-        let granted = (0..=60_000).filter(|&ms| bucket.take(1, ms).is_ok()).count();
+        let granted = (0..=60_000)
+            .filter(|&ms| bucket.take(1, ms).is_ok())
+            .count();
         assert_eq!(granted, 100 + 600);
     }
 

@@ -45,7 +45,15 @@ mod tests {
 
     #[test]
     fn only_passing_troubles_ask_for_a_reconnect() {
-        for code in [DRAINING, READS_NOTHING, INTERNAL, RESTART, TRY_LATER, 1001, 1006] {
+        for code in [
+            DRAINING,
+            READS_NOTHING,
+            INTERNAL,
+            RESTART,
+            TRY_LATER,
+            1001,
+            1006,
+        ] {
             assert!(reconnects(code), "{code}");
         }
         for code in [

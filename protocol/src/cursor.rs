@@ -122,7 +122,10 @@ impl Cursors {
             let body = self.sealed_body(text)?;
             channels.iter().map(|c| self.find(c, body)).collect()
         } else {
-            channels.iter().map(|c| self.read_cursor(c, text).ok()).collect()
+            channels
+                .iter()
+                .map(|c| self.read_cursor(c, text).ok())
+                .collect()
         };
         if found.iter().all(Option::is_none) {
             return Err(CursorInvalid);

@@ -263,7 +263,12 @@ mod tests {
             assert_eq!(row["reconnect"], crate::close::reconnects(code), "{row}");
         }
         let known = |code: u16| rows.iter().any(|r| r["code"] == code);
-        assert!(ErrorName::ALL.iter().filter_map(|n| n.close_code()).all(known));
+        assert!(
+            ErrorName::ALL
+                .iter()
+                .filter_map(|n| n.close_code())
+                .all(known)
+        );
     }
 
     #[test]

@@ -341,7 +341,12 @@ mod tests {
     fn a_revocation_hides_the_wildcard_and_a_grant_brings_it_back() {
         let mut roles = Roles::from_names([("session.*", "gm")]);
         roles.revoke(&channel("session.1"));
-        assert!(!roles.of(&channel("session.1")).unwrap().has(Capability::CanvasView));
+        assert!(
+            !roles
+                .of(&channel("session.1"))
+                .unwrap()
+                .has(Capability::CanvasView)
+        );
         assert_eq!(roles.of(&channel("session.2")), Some(Role::Gm));
         roles.grant(&channel("session.1"), Role::Player);
         assert_eq!(roles.of(&channel("session.1")), Some(Role::Player));

@@ -20,6 +20,6 @@ pub mod token;
 
 pub use bucket::{Bucket, Rate};
 pub use cursor::{CursorInvalid, Cursors, Position};
-pub use errors::{ErrorName, ProtocolError};
+pub use errors::{ErrorName, ProtocolError, REGISTRY};
 pub use identity::{Capability, Caps, Identity, Role, Roles};
 pub use limits::Limits;

@@ -103,9 +103,18 @@ impl Connected<'_> {
         out.text("userId", self.user_id);
         out.text("node", self.node);
         out.text("protocol", PROTOCOL);
-        out.raw("heartbeatInterval", self.heartbeat_interval_ms.to_string().as_bytes());
-        out.raw("heartbeatTimeout", self.heartbeat_timeout_ms.to_string().as_bytes());
-        out.raw("maxMessageBytes", self.message_bytes_max.to_string().as_bytes());
+        out.raw(
+            "heartbeatInterval",
+            self.heartbeat_interval_ms.to_string().as_bytes(),
+        );
+        out.raw(
+            "heartbeatTimeout",
+            self.heartbeat_timeout_ms.to_string().as_bytes(),
+        );
+        out.raw(
+            "maxMessageBytes",
+            self.message_bytes_max.to_string().as_bytes(),
+        );
         out.number("expiresAt", self.expires_at_ms);
         out.end()
     }
@@ -141,7 +150,12 @@ pub fn response_raw(id: &str, data: &[u8]) -> Vec<u8> {
 }
 
 /// `{"type":"error","id"?,"channel"?,"error","timestamp"}`.
-pub fn error(id: Option<&str>, channel: Option<&str>, error: &ProtocolError, now_ms: i64) -> Vec<u8> {
+pub fn error(
+    id: Option<&str>,
+    channel: Option<&str>,
+    error: &ProtocolError,
+    now_ms: i64,
+) -> Vec<u8> {
     let mut out = Object::with_capacity(256);
     out.text("type", "error");
     if let Some(id) = id {
@@ -150,7 +164,7 @@ pub fn error(id: Option<&str>, channel: Option<&str>, error: &ProtocolError, now
     if let Some(channel) = channel {
         out.text("channel", channel);
     }
-    out.value("error", &error.to_value());
+    out.raw("error", &error_text(error));
     out.number("timestamp", now_ms);
     out.end()
 }
@@ -158,7 +172,7 @@ pub fn error(id: Option<&str>, channel: Option<&str>, error: &ProtocolError, now
 /// The body of an HTTP refusal: `{"error","channel"?,"timestamp"}`.
 pub fn error_body(error: &ProtocolError, channel: Option<&str>, now_ms: i64) -> Vec<u8> {
     let mut out = Object::with_capacity(256);
-    out.value("error", &error.to_value());
+    out.raw("error", &error_text(error));
     if let Some(channel) = channel {
         out.text("channel", channel);
     }
@@ -169,7 +183,7 @@ pub fn error_body(error: &ProtocolError, channel: Option<&str>, now_ms: i64) -> 
 /// One answer line of an HTTP batch that failed: `{"error","id"?}`.
 pub fn error_line(error: &ProtocolError, id: Option<&str>) -> Vec<u8> {
     let mut out = Object::with_capacity(256);
-    out.value("error", &error.to_value());
+    out.raw("error", &error_text(error));
     if let Some(id) = id {
         out.text("id", id);
     }
@@ -281,6 +295,32 @@ pub fn poll<E: AsRef<[u8]>>(events: &[E], cursor: &str, gap: Option<&[u8]>) -> V
     out.text("cursor", cursor);
     if let Some(gap) = gap {
         out.raw("gap", gap);
+    }
+    out.end()
+}
+
+/// As [`ProtocolError::to_value`], with its members in the order of the protocol.
+fn error_text(error: &ProtocolError) -> Vec<u8> {
+    let mut out = Object::with_capacity(160 + error.message.len());
+    out.number("code", i64::from(error.name.code()));
+    out.text("name", error.name.as_str());
+    out.text("message", &error.message);
+    if let Some(legacy) = error.name.legacy() {
+        out.text("legacy", legacy);
+    }
+    out.raw(
+        "retryable",
+        if error.name.retryable() {
+            b"true"
+        } else {
+            b"false"
+        },
+    );
+    if let Some(ms) = error.retry_after_ms {
+        out.raw("retryAfterMs", ms.to_string().as_bytes());
+    }
+    if let Some(details) = &error.details {
+        out.value("details", details);
     }
     out.end()
 }

@@ -14,8 +14,8 @@ use serde_json::{Map, Value};
 
 use crate::{ErrorName, Identity, ProtocolError};
 
-pub use key::{Key, SECRET_BYTES_MIN};
 pub(crate) use claims::is_user_id;
+pub use key::{Key, SECRET_BYTES_MIN};
 pub use mint::{Claims, mint};
 
 /// Longest token that is looked at, in bytes.
@@ -118,15 +118,19 @@ impl Verifier {
         if header.get("alg").and_then(Value::as_str) != Some(self.config.key.algorithm()) {
             return Err(bad("the token's algorithm is not the configured one"));
         }
-        let refused = header
-            .keys()
-            .find(|k| matches!(k.as_str(), "crit" | "jku" | "jwk" | "b64" | "zip") || k.starts_with("x5"));
+        let refused = header.keys().find(|k| {
+            matches!(k.as_str(), "crit" | "jku" | "jwk" | "b64" | "zip") || k.starts_with("x5")
+        });
         if refused.is_some() {
             return Err(bad("the token's header names keys or extensions"));
         }
         match header.get("typ") {
             None => Ok(()),
-            Some(Value::String(t)) if t.eq_ignore_ascii_case("jwt") || t.eq_ignore_ascii_case("at+jwt") => Ok(()),
+            Some(Value::String(t))
+                if t.eq_ignore_ascii_case("jwt") || t.eq_ignore_ascii_case("at+jwt") =>
+            {
+                Ok(())
+            }
             Some(_) => Err(bad("the token is of another type")),
         }
     }

@@ -43,12 +43,21 @@ pub enum BadNamespace {
     #[error("{0} is built in, its rules cannot be changed")]
     BuiltIn(String),
     /// An option that is not known.
-    #[error("{0:?} is not an option of a namespace: read=, write= (role, everyone, backends) or activity")]
+    #[error(
+        "{0:?} is not an option of a namespace: read=, write= (role, everyone, backends) or activity"
+    )]
     Option(String),
 }
 
 const BUILT_IN: &[&str] = &[
-    "session", "docs", "user", "jobs", "broadcast", "system", "activity", "presence",
+    "session",
+    "docs",
+    "user",
+    "jobs",
+    "broadcast",
+    "system",
+    "activity",
+    "presence",
 ];
 
 impl Namespaces {
@@ -121,7 +130,11 @@ mod tests {
         assert_eq!(namespaces.custom("rooms"), Some(Policy::default()));
         assert_eq!(
             namespaces.custom("feeds"),
-            Some(Policy { read: Who::Everyone, write: Who::Backends, activity: false })
+            Some(Policy {
+                read: Who::Everyone,
+                write: Who::Backends,
+                activity: false
+            })
         );
         assert!(namespaces.custom("boards").unwrap().activity);
         assert_eq!(namespaces.custom("session"), None);
@@ -131,14 +144,23 @@ mod tests {
     #[test]
     fn built_in_and_malformed_namespaces_are_refused() {
         for name in BUILT_IN {
-            assert_eq!(name.parse::<Namespaces>(), Err(BadNamespace::BuiltIn((*name).into())));
+            assert_eq!(
+                name.parse::<Namespaces>(),
+                Err(BadNamespace::BuiltIn((*name).into()))
+            );
         }
         for name in ["Rooms", "1rooms", "a.b", "a-b", &"a".repeat(33)] {
-            assert_eq!(name.parse::<Namespaces>(), Err(BadNamespace::Name(name.into())));
+            assert_eq!(
+                name.parse::<Namespaces>(),
+                Err(BadNamespace::Name(name.into()))
+            );
         }
         for options in ["read=all", "write", "readonly", "read=role=x"] {
             let text = format!("rooms:{options}");
-            assert!(matches!(text.parse::<Namespaces>(), Err(BadNamespace::Option(_))), "{text}");
+            assert!(
+                matches!(text.parse::<Namespaces>(), Err(BadNamespace::Option(_))),
+                "{text}"
+            );
         }
     }
 }

@@ -87,8 +87,7 @@ impl History {
         let [channel, after, before, from, to, types, limit, order] =
             values.map(|v| v.filter(|v| !v.is_empty()));
         let channel = channel.ok_or_else(|| ProtocolError::invalid("channel is missing"))?;
-        let channel =
-            Channel::parse(channel).map_err(|e| ProtocolError::invalid(e.to_string()))?;
+        let channel = Channel::parse(channel).map_err(|e| ProtocolError::invalid(e.to_string()))?;
         let limit = match limit {
             None => LIMIT,
             Some(text) => text

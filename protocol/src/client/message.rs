@@ -17,7 +17,11 @@ use crate::ProtocolError;
 /// `MESSAGE_TOO_LARGE` over 65 536 bytes.
 pub fn parse(line: &[u8]) -> Result<Message, Refused> {
     if line.len() > MESSAGE_BYTES_MAX {
-        return Err(unreadable(line, ProtocolError::too_large(MESSAGE_BYTES_MAX), false));
+        return Err(unreadable(
+            line,
+            ProtocolError::too_large(MESSAGE_BYTES_MAX),
+            false,
+        ));
     }
     if let Err(fault) = json::check_envelope(line) {
         let no_json = matches!(fault.fault, Fault::Syntax | Fault::Utf8 | Fault::Trailing);
@@ -100,8 +104,9 @@ fn call(outside: &Outside<'_>, named: &mut Option<String>) -> Result<Call, Proto
         Some(raw) if !raw.get().starts_with('{') => {
             return Err(fields::wrong("params", "an object"));
         }
-        Some(raw) => serde_json::from_str(raw.get())
-            .map_err(|_| fields::wrong("params", "an object"))?,
+        Some(raw) => {
+            serde_json::from_str(raw.get()).map_err(|_| fields::wrong("params", "an object"))?
+        }
     };
     let mut channel = || {
         let channel = fields::channel(fields.channel)?;
@@ -127,7 +132,9 @@ fn call(outside: &Outside<'_>, named: &mut Option<String>) -> Result<Call, Proto
             let channel = alias("presence", fields.document_id, "documentId", named)?;
             Call::Subscribe(Subscribe::read(&fields, channel)?)
         }
-        "unsubscribe" => Call::Unsubscribe { channel: channel()? },
+        "unsubscribe" => Call::Unsubscribe {
+            channel: channel()?,
+        },
         "publish" => Call::Publish(Publish::read(&fields, channel()?)?),
         "ack" => Call::Ack {
             channel: channel()?,
@@ -153,8 +160,7 @@ fn alias(
     named: &mut Option<String>,
 ) -> Result<Channel, ProtocolError> {
     let id: String = fields::need(raw, name, "a string")?;
-    let channel =
-        Channel::of(namespace, &id).map_err(|e| ProtocolError::invalid(e.to_string()))?;
+    let channel = Channel::of(namespace, &id).map_err(|e| ProtocolError::invalid(e.to_string()))?;
     *named = Some(channel.as_str().to_owned());
     Ok(channel)
 }

@@ -128,7 +128,11 @@ fn outbox(fields: &Fields<'_>) -> Result<Option<Outbox>, ProtocolError> {
     if seq > COUNT_MAX {
         return Err(fields::wrong("seq", WHAT));
     }
-    Ok(Some(Outbox { producer, epoch, seq }))
+    Ok(Some(Outbox {
+        producer,
+        epoch,
+        seq,
+    }))
 }
 
 /// A user's claim is ignored whatever it looks like, so what cannot be read is kept as a name that

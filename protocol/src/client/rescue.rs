@@ -112,9 +112,16 @@ mod tests {
     #[test]
     fn the_id_is_kept_when_the_rest_is_broken() {
         assert_eq!(id(r#"{"id":"7","method":"#).as_deref(), Some("7"));
-        assert_eq!(id(r#"{"type":"request","id":"7"}trailing"#).as_deref(), Some("7"));
+        assert_eq!(
+            id(r#"{"type":"request","id":"7"}trailing"#).as_deref(),
+            Some("7")
+        );
         assert_eq!(id(r#"{"id":"7","a":1,"a":2}"#).as_deref(), Some("7"));
-        let deep = format!(r#"{{"params":{}1{},"id":"7"}}"#, "[".repeat(30_000), "]".repeat(30_000));
+        let deep = format!(
+            r#"{{"params":{}1{},"id":"7"}}"#,
+            "[".repeat(30_000),
+            "]".repeat(30_000)
+        );
         assert_eq!(id(&deep).as_deref(), Some("7"));
     }
 

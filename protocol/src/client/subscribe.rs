@@ -54,7 +54,10 @@ impl Subscribe {
     pub(super) fn read(fields: &Fields<'_>, channel: Channel) -> Result<Self, ProtocolError> {
         let durable = fields::text(fields.durable, "durable")?;
         if durable.as_deref().is_some_and(|name| !valid_id(name)) {
-            return Err(fields::wrong("durable", "1 to 64 of A-Z a-z 0-9 _ : @ ~ . -"));
+            return Err(fields::wrong(
+                "durable",
+                "1 to 64 of A-Z a-z 0-9 _ : @ ~ . -",
+            ));
         }
         Ok(Subscribe {
             channel,
@@ -92,7 +95,9 @@ impl Since {
     /// when it is decoded.
     pub fn parse_query(text: &str) -> Result<Since, ProtocolError> {
         if let Some(ms) = text.strip_prefix("time:") {
-            let ms = ms.parse().map_err(|_| fields::wrong("since", "time:<ms>"))?;
+            let ms = ms
+                .parse()
+                .map_err(|_| fields::wrong("since", "time:<ms>"))?;
             return Ok(Since::Time(ms));
         }
         if let Some(n) = text.strip_prefix("last:") {
@@ -129,7 +134,10 @@ pub fn parse_types(text: &str) -> Result<Option<Vec<EventName>>, ProtocolError> 
     if text.split(',').count() > TYPES_MAX {
         return Err(fields::wrong("types", "1 to 64 event names"));
     }
-    let names: Result<Vec<_>, _> = text.split(',').map(|n| fields::event_name(n.trim())).collect();
+    let names: Result<Vec<_>, _> = text
+        .split(',')
+        .map(|n| fields::event_name(n.trim()))
+        .collect();
     names.map(Some)
 }
 

@@ -89,7 +89,11 @@ fn seconds(claims: &Map<String, Value>, name: &str) -> Result<Option<i64>, Proto
             .filter(|s| *s >= 0)
             .and_then(|s| s.checked_mul(1_000))
             .map(Some)
-            .ok_or_else(|| bad(&format!("the claim {name} is not a whole number of seconds"))),
+            .ok_or_else(|| {
+                bad(&format!(
+                    "the claim {name} is not a whole number of seconds"
+                ))
+            }),
     }
 }
 

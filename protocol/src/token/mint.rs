@@ -71,5 +71,6 @@ pub fn mint(secret: &[u8], claims: &Claims) -> Result<String, TokenError> {
         return Err(TokenError::WeakSecret(secret.len()));
     }
     let key = EncodingKey::from_secret(secret);
-    jsonwebtoken::encode(&Header::new(Algorithm::HS256), claims, &key).map_err(|_| TokenError::Signing)
+    jsonwebtoken::encode(&Header::new(Algorithm::HS256), claims, &key)
+        .map_err(|_| TokenError::Signing)
 }
