@@ -2,7 +2,7 @@
 
 use schemas::Event;
 
-use crate::{Acceptance, Void};
+use crate::{Acceptance, Verdict, Void};
 
 /// What a channel's durable records add up to.
 #[derive(Debug, Clone, Default)]
@@ -35,7 +35,51 @@ impl ChannelState {
 
     /// Judges the channel's next durable record and moves on. Offsets must rise.
     pub fn judge(&mut self, event: &Event, offset: i64, at_ms: i64) -> Judged {
-        let _ = (event, offset, at_ms);
-        todo!()
+        match self.acceptance.apply(event, at_ms) {
+            Verdict::Void(void) => Judged::Void(void),
+            Verdict::Accepted { log_time_ms } => {
+                let prev = self.last;
+                if event.to.is_none() {
+                    self.last = Some(offset);
+                }
+                Judged::Accepted { prev, log_time_ms }
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::tests::event;
+
+    fn prev(judged: Judged) -> Option<i64> {
+        match judged {
+            Judged::Accepted { prev, .. } => prev,
+            Judged::Void(void) => panic!("void: {void:?}"),
+        }
+    }
+
+    #[test]
+    fn each_event_names_the_last_one_that_everybody_may_see() {
+        let mut state = ChannelState::new();
+        assert_eq!(prev(state.judge(&event("a"), 3, 1)), None);
+        assert_eq!(prev(state.judge(&event("b"), 7, 2)), Some(3));
+        let mut whisper = event("c");
+        whisper.to = Some(vec!["u2".into()]);
+        assert_eq!(prev(state.judge(&whisper, 8, 3)), Some(7));
+        assert_eq!(prev(state.judge(&event("d"), 9, 4)), Some(7));
+        assert_eq!(prev(state.judge(&event("e"), 10, 5)), Some(9));
+    }
+
+    #[test]
+    fn a_void_record_is_nobodys_prev() {
+        let mut state = ChannelState::new();
+        state.judge(&event("a"), 0, 1);
+        assert_eq!(
+            state.judge(&event("a"), 1, 2),
+            Judged::Void(Void::Duplicate)
+        );
+        assert_eq!(prev(state.judge(&event("b"), 2, 3)), Some(0));
     }
 }

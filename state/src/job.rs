@@ -1,5 +1,8 @@
 //! A job is what its `job.update` events add up to. A final status stands.
 
+use schemas::Event;
+use serde::Deserialize;
+
 /// Where a job is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, serde::Serialize, serde::Deserialize)]
 #[serde(rename_all = "lowercase")]
@@ -99,10 +102,117 @@ pub enum Change {
 }
 
 impl Job {
+    /// The id of the job that an event updates: events `job.update` of channels `jobs.<job_id>`.
+    pub fn updated_by(event: &Event) -> Option<&str> {
+        let is_update = event.channel.namespace() == "jobs" && event.name.as_str() == "job.update";
+        is_update.then(|| event.channel.id())
+    }
+
     /// Folds the `data` of one `job.update` of channel `jobs.<job_id>`, whose time in the log is
     /// `at_ms`, into the job; `None` is a job not heard of before.
+    ///
+    /// What an update does not say stays as it was. An update that cannot be read, that names
+    /// another job, or that comes after a final status changes nothing.
     pub fn apply(job: &mut Option<Job>, job_id: &str, data: &[u8], at_ms: i64) -> Change {
-        let _ = (job, job_id, data, at_ms);
-        todo!()
+        let update = match Update::read(job_id, data) {
+            Ok(update) => update,
+            Err(why) => return Change::Ignored(why),
+        };
+        if job.as_ref().is_some_and(|job| job.status.is_final()) {
+            return Change::Ignored("the job has a final status");
+        }
+        let job = job.get_or_insert_with(|| Job::new(job_id, update.status, at_ms));
+        job.take(update, at_ms)
+    }
+
+    fn new(job_id: &str, status: JobStatus, at_ms: i64) -> Job {
+        Job {
+            job_id: job_id.to_owned(),
+            kind: None,
+            owner_id: None,
+            status,
+            progress: None,
+            message: None,
+            error_code: None,
+            error_message: None,
+            created_at_ms: at_ms,
+            updated_at_ms: at_ms,
+            finished_at_ms: None,
+        }
+    }
+
+    fn take(&mut self, update: Update, at_ms: i64) -> Change {
+        let error = update.error.unwrap_or_default();
+        let step = Step {
+            status: update.status,
+            progress: update.progress,
+            message: update.message.clone(),
+            error_code: error.code.clone(),
+        };
+        self.status = update.status;
+        self.updated_at_ms = self.updated_at_ms.max(at_ms);
+        if update.status.is_final() {
+            self.finished_at_ms = Some(self.updated_at_ms);
+        }
+        keep(&mut self.progress, update.progress);
+        keep(&mut self.message, update.message);
+        keep(&mut self.error_code, error.code);
+        keep(&mut self.error_message, error.message);
+        keep(&mut self.owner_id, update.owner_id);
+        keep(&mut self.kind, update.kind);
+        Change::Applied(step)
     }
 }
+
+fn keep<T>(slot: &mut Option<T>, given: Option<T>) {
+    if given.is_some() {
+        *slot = given;
+    }
+}
+
+/// The data of a `job.update` as workers write it. Null is absent; unknown members are ignored.
+#[derive(Deserialize)]
+#[serde(rename_all = "camelCase")]
+struct Update {
+    job_id: Option<String>,
+    status: JobStatus,
+    progress: Option<f64>,
+    message: Option<String>,
+    error: Option<Failure>,
+    owner_id: Option<String>,
+    kind: Option<String>,
+}
+
+#[derive(Deserialize, Default)]
+struct Failure {
+    code: Option<String>,
+    message: Option<String>,
+}
+
+impl Update {
+    fn read(job_id: &str, data: &[u8]) -> Result<Update, &'static str> {
+        // A list would otherwise pass for the members in their order.
+        if data.first() != Some(&b'{') {
+            return Err("not a JSON object");
+        }
+        let update: Update = serde_json::from_slice(data)
+            .map_err(|_| "status missing or a member of another kind")?;
+        if update
+            .job_id
+            .as_deref()
+            .is_some_and(|named| named != job_id)
+        {
+            return Err("jobId is not the channel's");
+        }
+        if update
+            .progress
+            .is_some_and(|progress| !(0.0..=100.0).contains(&progress))
+        {
+            return Err("progress is not from 0 to 100");
+        }
+        Ok(update)
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -7,6 +7,8 @@
 mod acceptance;
 mod channel;
 pub mod job;
+#[cfg(test)]
+mod tests;
 
 pub use acceptance::{Acceptance, HORIZON_MS, IdState, ProducerState, Verdict, Void};
 pub use channel::{ChannelState, Judged};
