@@ -17,6 +17,7 @@ mod migrate;
 mod offsets;
 mod place;
 mod rows;
+pub mod testing;
 mod write;
 
 pub use channel::{ChannelState, KnownId, ProducerState};

@@ -1,0 +1,11 @@
+//! The store against a real PostgreSQL: every test has a database of its own.
+#![allow(clippy::unwrap_used)]
+
+mod analyst;
+mod checkpoint;
+mod days;
+mod history;
+mod leases;
+mod migrations;
+mod sample;
+mod write;

@@ -1,0 +1,90 @@
+//! Migrations: by several at once, repeated, and everything they make is explained.
+
+use store::testing::Database;
+use store::{Store, StoreOptions};
+
+#[tokio::test(flavor = "multi_thread")]
+async fn any_number_of_instances_may_migrate_at_once() {
+    let database = Database::create().await;
+    let mut instances = Vec::new();
+    for _ in 0..6 {
+        let store = database.store().await;
+        instances.push(tokio::spawn(async move { store.migrate().await }));
+    }
+    for instance in instances {
+        instance.await.unwrap().unwrap();
+    }
+    assert_eq!(
+        database
+            .number("select count(*) from rivermouth.schema_migrations where success")
+            .await,
+        4
+    );
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn several_databases_of_a_cluster_may_be_migrated_at_once() {
+    let mut migrating = Vec::new();
+    for _ in 0..4 {
+        migrating.push(tokio::spawn(Database::migrated()));
+    }
+    for migrated in migrating {
+        let (database, _store) = migrated.await.unwrap();
+        let settings = database
+            .number("select count(*) from pg_db_role_setting s join pg_database d on d.oid = s.setdatabase where d.datname = current_database()")
+            .await;
+        assert_eq!(settings, 1);
+    }
+}
+
+#[tokio::test]
+async fn every_table_view_and_column_has_a_comment() {
+    let (database, store) = Database::migrated().await;
+    store.prepare_days(2).await.unwrap();
+    let silent = database
+        .rows(
+            "select c.oid::regclass::text as relation, a.attname as column
+             from pg_class c join pg_namespace n on n.oid = c.relnamespace
+             left join pg_attribute a on a.attrelid = c.oid and a.attnum > 0 and not a.attisdropped
+             where n.nspname in ('rivermouth', 'analytics') and c.relkind in ('r', 'v', 'p')
+               and (obj_description(c.oid, 'pg_class') is null or col_description(c.oid, a.attnum) is null)",
+        )
+        .await;
+    assert!(silent.is_empty(), "without a comment: {silent:?}");
+    let functions = database
+        .rows(
+            "select p.proname from pg_proc p join pg_namespace n on n.oid = p.pronamespace
+             where n.nspname in ('rivermouth', 'analytics') and obj_description(p.oid, 'pg_proc') is null",
+        )
+        .await;
+    assert!(functions.is_empty(), "without a comment: {functions:?}");
+}
+
+#[tokio::test]
+async fn a_database_ahead_of_this_version_is_left_alone() {
+    let (database, store) = Database::migrated().await;
+    database
+        .execute("insert into rivermouth.schema_migrations (version, description, success, checksum, execution_time) values (9999, 'later', true, '', 0)")
+        .await;
+    store.migrate().await.unwrap();
+}
+
+#[tokio::test]
+async fn a_store_is_made_while_postgresql_is_away_and_says_to_retry() {
+    let options = StoreOptions {
+        acquire_timeout: std::time::Duration::from_millis(300),
+        ..StoreOptions::default()
+    };
+    // Port 1 of the loopback is nobody's.
+    let store = Store::connect("postgres://nobody@127.0.0.1:1/none", options)
+        .await
+        .unwrap();
+    assert!(matches!(
+        store.ping().await,
+        Err(store::StoreError::Retry { .. })
+    ));
+    assert!(matches!(
+        store.migrate().await,
+        Err(store::StoreError::Retry { .. })
+    ));
+}
