@@ -1,0 +1,57 @@
+//! What every service stands on: the log with its pinned topics, cursors, and PostgreSQL.
+
+use anyhow::Context as _;
+use broker::{BrokerError, KafkaConfig, Log, Pins};
+use protocol::Cursors;
+use schemas::Topics;
+use service::settings::SettingsError;
+use service::{Secret, Shutdown};
+use store::{Store, StoreOptions};
+
+use crate::settings::kafka::KafkaArgs;
+use crate::topics;
+
+/// The ground of one process. Clones share everything.
+#[derive(Clone, Debug)]
+pub(crate) struct Ground {
+    pub(crate) log: Log,
+    pub(crate) topics: Topics,
+    pub(crate) pins: Pins,
+    pub(crate) cursors: Cursors,
+}
+
+impl Ground {
+    /// Waits for the log, makes or checks the topics, reads the pins. `None`: told to stop first.
+    pub(crate) async fn lay(
+        log: Log,
+        args: &KafkaArgs,
+        shutdown: &Shutdown,
+    ) -> anyhow::Result<Option<Self>> {
+        let names = args.topics()?;
+        let specs = args.specs(&names);
+        let pins = topics::ready(&log, &names, &specs, args.create_topics, shutdown).await?;
+        Ok(pins.map(|pins| Ground {
+            log,
+            cursors: Cursors::new(pins.cursor_key),
+            topics: names,
+            pins,
+        }))
+    }
+}
+
+/// Opens Kafka. Does not wait for the brokers; settings that librdkafka refuses are bad configuration.
+pub(crate) async fn kafka(config: KafkaConfig) -> anyhow::Result<Log> {
+    Log::kafka(config).await.map_err(|error| match error {
+        BrokerError::Config(reason) => SettingsError::value("kafka-config", reason).into(),
+        other => anyhow::Error::from(other).context("opening Kafka"),
+    })
+}
+
+/// Prepares the pool. Does not wait for PostgreSQL; a URL that cannot be read is bad configuration.
+pub(crate) async fn store(url: &Secret, options: StoreOptions) -> anyhow::Result<Store> {
+    Store::connect(url.expose(), options)
+        .await
+        // The error of the URL parser could repeat a part of the URL.
+        .map_err(|_| SettingsError::value("database-url", "it cannot be read as a URL"))
+        .context("preparing PostgreSQL")
+}

@@ -1,0 +1,154 @@
+//! The life of one service process: logs, metrics port, signals, and stopping in the right order.
+//!
+//! Stopping: not ready → (a pause for load balancers) → the doors close and clients are sent elsewhere →
+//! the workers finish what they hold → the log and the database are let go → exit 0. All of it has one
+//! deadline; when it passes, the process says what was left and exits 1.
+
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+use anyhow::{Context as _, bail};
+use axum::Router;
+use broker::Log;
+use service::{Health, Metrics, ServeConfig, Shutdown};
+use store::Store;
+use tokio::net::TcpListener;
+use tokio::time::Instant;
+
+use crate::settings::process::ProcessArgs;
+
+/// A process that has started and is told to stop by a signal, or by a part that failed.
+#[derive(Debug)]
+pub(crate) struct Process {
+    pub(crate) health: Health,
+    pub(crate) metrics: Metrics,
+    /// Given by a signal or a failure; starts the stopping.
+    pub(crate) stop: Shutdown,
+    /// Listeners and connections; stops first.
+    pub(crate) doors: Shutdown,
+    /// What works behind them; stops when the doors are closed.
+    pub(crate) workers: Shutdown,
+    /// The metrics port; stops last, so that draining can be watched.
+    admin: Shutdown,
+    failure: Arc<Mutex<Option<anyhow::Error>>>,
+    deadline: Duration,
+    pause: Duration,
+}
+
+impl Process {
+    /// Opens the metrics port and listens for signals. Settings are checked and logs run by now.
+    pub(crate) fn start(name: &'static str, args: &ProcessArgs) -> anyhow::Result<Self> {
+        let process = Process {
+            health: Health::new(name),
+            metrics: Metrics::new(),
+            stop: Shutdown::new(),
+            doors: Shutdown::new(),
+            workers: Shutdown::new(),
+            admin: Shutdown::new(),
+            failure: Arc::default(),
+            deadline: args.shutdown_deadline,
+            pause: args.drain_pause,
+        };
+        process.stop.on_signals().context("listening for signals")?;
+        service::admin::register_process(&process.metrics);
+        let listener = service::bind(args.metrics_address()).context("opening the metrics port")?;
+        tracing::info!(service = name, metrics = %listener.local_addr()?, "started");
+        let router = service::admin_router(process.health.clone(), process.metrics.clone());
+        let config = ServeConfig {
+            connections_max: 256,
+            drain_deadline: Duration::from_secs(1),
+            ..ServeConfig::default()
+        };
+        // The numbers of the metrics port itself are nobody's concern.
+        let (quiet, stop) = (Metrics::new(), process.admin.clone());
+        process.admin.spawn("metrics port", async move {
+            let _ = service::serve(listener, router, config, &quiet, stop).await;
+        });
+        Ok(process)
+    }
+
+    /// Serves `router` on the public port until the doors close.
+    pub(crate) fn open_doors(&self, listener: TcpListener, router: Router, config: ServeConfig) {
+        let (metrics, doors) = (self.metrics.clone(), self.doors.clone());
+        let failure = Arc::clone(&self.failure);
+        self.doors.spawn("public port", async move {
+            if let Err(error) = service::serve(listener, router, config, &metrics, doors).await {
+                tracing::warn!(%error, "the public port did not drain");
+                keep(&failure, error.into());
+            }
+        });
+    }
+
+    /// Runs a worker. When it fails, or ends before it was told to, the process stops and fails.
+    pub(crate) fn run_worker<F>(&self, name: &'static str, worker: F)
+    where
+        F: Future<Output = anyhow::Result<()>> + Send + 'static,
+    {
+        let (stop, workers) = (self.stop.clone(), self.workers.clone());
+        let failure = Arc::clone(&self.failure);
+        self.workers.spawn(name, async move {
+            let ended = worker.await;
+            match ended {
+                Ok(()) if workers.is_started() => {}
+                Ok(()) => keep(&failure, anyhow::anyhow!("{name} ended by itself")),
+                Err(error) => keep(&failure, error.context(name)),
+            }
+            stop.start();
+        });
+    }
+
+    /// Waits for the order to stop, then stops everything; see the top of this file.
+    pub(crate) async fn until_stopped(self, log: &Log, store: Option<&Store>) -> anyhow::Result<()> {
+        self.stop.started().await;
+        self.health.drain();
+        tokio::time::sleep(self.pause).await;
+        let deadline = Instant::now() + self.deadline;
+        let left = || deadline.saturating_duration_since(Instant::now());
+
+        let mut unfinished = Vec::new();
+        for part in [&self.doors, &self.workers] {
+            part.start();
+            if let Err(error) = part.finished(left()).await {
+                unfinished.extend(error.tasks);
+            }
+        }
+        let closed = tokio::time::timeout(left(), log.close(left())).await;
+        if !matches!(closed, Ok(Ok(()))) {
+            unfinished.push("log");
+        }
+        if let Some(store) = store
+            && tokio::time::timeout(left(), store.close()).await.is_err()
+        {
+            unfinished.push("PostgreSQL");
+        }
+        self.admin.start();
+        // Nobody waits for the metrics port: it holds nothing.
+        let _ = self.admin.finished(Duration::from_millis(500)).await;
+
+        let failure = self.failure.lock().unwrap_or_else(PoisonError::into_inner).take();
+        if let Some(failure) = failure {
+            return Err(failure);
+        }
+        if !unfinished.is_empty() {
+            tracing::error!(left = ?unfinished, "the shutdown deadline has passed");
+            bail!("still running at the shutdown deadline: {}", unfinished.join(", "));
+        }
+        tracing::info!("stopped");
+        Ok(())
+    }
+
+    /// Lets go of a process that was told to stop before it had anything to do.
+    pub(crate) async fn abandon(self) -> anyhow::Result<()> {
+        self.admin.start();
+        let _ = self.admin.finished(Duration::from_millis(500)).await;
+        Ok(())
+    }
+}
+
+/// The first failure is the cause; what follows from it is not told.
+fn keep(failure: &Mutex<Option<anyhow::Error>>, error: anyhow::Error) {
+    failure
+        .lock()
+        .unwrap_or_else(PoisonError::into_inner)
+        .get_or_insert(error);
+}
