@@ -9,11 +9,15 @@ mod decode;
 mod encode;
 mod event;
 mod form;
+#[cfg(test)]
+mod golden;
 mod headers;
 pub mod json;
 mod names;
 mod partition;
 mod poison;
+#[cfg(test)]
+mod properties;
 mod topics;
 
 pub use decode::{Decoder, HEADERS_BYTES_MAX, Incoming, VALUE_BYTES_MAX};

@@ -57,6 +57,7 @@ fn collect<'s>(schema: &'s Schema, named: &mut HashMap<&'s Name, &'s Schema>) {
         Schema::Array(array) => collect(&array.items, named),
         Schema::Map(map) => collect(&map.types, named),
         Schema::Union(union) => union.variants().iter().for_each(|v| collect(v, named)),
+        Schema::Ref { .. } => {}
         other => {
             if let Some(name) = other.name() {
                 named.insert(name, other);

@@ -66,6 +66,22 @@ pub struct FaultAt {
     pub offset: usize,
 }
 
+impl Fault {
+    /// A stable word for it, `duplicate_key` and so on.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Fault::Syntax => "syntax",
+            Fault::Depth => "depth",
+            Fault::DuplicateKey => "duplicate_key",
+            Fault::Nul => "nul",
+            Fault::LoneSurrogate => "lone_surrogate",
+            Fault::Number => "number",
+            Fault::Utf8 => "utf8",
+            Fault::Trailing => "trailing",
+        }
+    }
+}
+
 impl fmt::Display for Fault {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
