@@ -1,1 +1,33 @@
-//! tests
+//! The test bed: real Kafka, real PostgreSQL, real processes of `rivermouth`, and a checker of its own.
+//!
+//! [`Bed`] builds a world in a few lines (own database, own topics, own ports) and takes it down when dropped.
+//! [`checker`] reads Kafka and PostgreSQL itself, works the acceptance rule out by itself, and compares: it
+//! shares no code with the services it judges.
+//!
+//! The shared servers come from the environment (`make test` sets it):
+//!
+//! - `RIVERMOUTH_TEST_KAFKA`: bootstrap address of a Kafka to make topics in;
+//! - `RIVERMOUTH_TEST_DATABASE_URL`: URL of a PostgreSQL superuser, to make databases with;
+//! - `RIVERMOUTH_TEST_PYTHON`: a Python with `testbed/python/requirements.txt`; `python3` without it.
+#![warn(missing_docs)]
+// A bed that cannot be built ends the test there and then: that is what panics are for.
+#![allow(clippy::unwrap_used, clippy::missing_panics_doc)]
+
+pub mod checker;
+mod environment;
+mod kafka;
+mod postgres;
+mod process;
+mod random;
+mod registry;
+mod wait;
+mod world;
+
+pub use crate::environment::{python, workspace};
+pub use crate::kafka::{Broker, Cluster};
+pub use crate::postgres::Database;
+pub use crate::process::{Exited, Process};
+pub use crate::random::Random;
+pub use crate::registry::Registry;
+pub use crate::wait::{PATIENCE, within};
+pub use crate::world::{Bed, Node, Token, unix_ms};

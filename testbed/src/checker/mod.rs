@@ -1,0 +1,158 @@
+//! What really happened, worked out from Kafka and PostgreSQL by code that the services do not share.
+//!
+//! [`Checker::accepted`] reads the log and applies the acceptance rule; [`Checker::stored`] reads the rows;
+//! [`Received`] is what one subscriber got. All three are lists of [`Fact`]s by channel and have to be equal.
+
+mod accept;
+mod compact;
+mod envelope;
+mod log;
+mod received;
+mod rows;
+
+use std::collections::BTreeMap;
+
+use sqlx::postgres::PgPool;
+
+pub use accept::Accepted;
+pub use log::LogRecord;
+pub use received::Received;
+pub use rows::Row;
+
+/// One event as the log, a table and a subscriber must agree on it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Fact {
+    /// The event's id.
+    pub id: String,
+    /// Its name.
+    pub event: String,
+    /// Who published it.
+    pub user_id: Option<String>,
+    /// The exact bytes of its data.
+    pub data: String,
+    /// The time the log gave it.
+    pub timestamp_ms: i64,
+}
+
+/// Facts in order, by channel.
+pub type Facts = BTreeMap<String, Vec<Fact>>;
+
+/// Reads one world's log and tables.
+#[derive(Debug)]
+pub struct Checker {
+    broker: Option<(String, String)>,
+    pool: PgPool,
+}
+
+impl Checker {
+    pub(crate) fn new(broker: Option<(String, String)>, pool: PgPool) -> Checker {
+        Checker { broker, pool }
+    }
+
+    /// Every record of the durable topics, in log order per partition, up to the present end.
+    pub async fn log(&self) -> Vec<LogRecord> {
+        let (bootstrap, prefix) = self.broker.clone().expect("this world has a Kafka");
+        let topics = ["events", "jobs"].map(|name| format!("{prefix}.{name}"));
+        tokio::task::spawn_blocking(move || log::read(&bootstrap, &topics))
+            .await
+            .expect("reading the log does not panic")
+    }
+
+    /// The events that count (D3), by channel, in order. Records that are no JSON or CloudEvents of the
+    /// contract are left out: the callers know how many they wrote.
+    pub async fn accepted(&self) -> BTreeMap<String, Vec<Accepted>> {
+        let (_, prefix) = self.broker.clone().expect("this world has a Kafka");
+        accept::accepted(&prefix, &self.log().await)
+    }
+
+    /// The rows, once the tables are complete up to the log's present end.
+    pub async fn stored(&self) -> BTreeMap<String, Vec<Row>> {
+        if let Some((bootstrap, prefix)) = self.broker.clone() {
+            let topics = ["events", "jobs"].map(|name| format!("{prefix}.{name}"));
+            let ends = tokio::task::spawn_blocking(move || log::ends(&bootstrap, &topics)).await;
+            rows::wait_complete(
+                &self.pool,
+                &ends.expect("asking for the log's end does not panic"),
+            )
+            .await;
+        }
+        rows::read(&self.pool).await
+    }
+
+    /// The rows as they are now.
+    pub async fn stored_now(&self) -> BTreeMap<String, Vec<Row>> {
+        rows::read(&self.pool).await
+    }
+
+    /// Asserts that the tables hold exactly what the log accepts, byte for byte, in the log's places, and gives
+    /// both as one: the accepted events by channel.
+    pub async fn tables_equal_log(&self) -> BTreeMap<String, Vec<Accepted>> {
+        let accepted = self.accepted().await;
+        let stored = self.stored().await;
+        let channels = |names: Vec<&String>| names.into_iter().cloned().collect::<Vec<_>>();
+        assert_eq!(
+            channels(stored.keys().collect()),
+            channels(accepted.keys().collect()),
+            "channels in the tables and in the log"
+        );
+        for (channel, rows) in &stored {
+            rows::assert_equal(channel, rows, &accepted[channel]);
+        }
+        accepted
+    }
+
+    /// The connections, for questions of a test's own.
+    pub fn pool(&self) -> &PgPool {
+        &self.pool
+    }
+}
+
+/// The facts of accepted events.
+pub fn facts(accepted: &[Accepted]) -> Vec<Fact> {
+    accepted
+        .iter()
+        .map(|accepted| accepted.fact.clone())
+        .collect()
+}
+
+/// Asserts that two lists are the same, and says what is lost, doubled or out of order when they are not.
+pub fn assert_same(what: &str, found: &[Fact], expected: &[Fact]) {
+    if found == expected {
+        return;
+    }
+    let count = |facts: &[Fact]| {
+        let mut counts = BTreeMap::new();
+        for fact in facts {
+            *counts.entry(fact.id.clone()).or_insert(0usize) += 1;
+        }
+        counts
+    };
+    let (has, wants) = (count(found), count(expected));
+    let lost: Vec<_> = wants
+        .keys()
+        .filter(|id| !has.contains_key(*id))
+        .take(5)
+        .collect();
+    let doubled: Vec<_> = has
+        .iter()
+        .filter(|(id, count)| **count > wants.get(*id).copied().unwrap_or(1))
+        .take(5)
+        .collect();
+    let foreign: Vec<_> = has
+        .keys()
+        .filter(|id| !wants.contains_key(*id))
+        .take(5)
+        .collect();
+    let first = found
+        .iter()
+        .zip(expected)
+        .position(|(found, expected)| found != expected);
+    let at = first.unwrap_or(found.len().min(expected.len()));
+    panic!(
+        "{what}: {} events, expected {}; lost {lost:?}, doubled {doubled:?}, foreign {foreign:?}; first difference at {at}:\n  found    {:?}\n  expected {:?}",
+        found.len(),
+        expected.len(),
+        found.get(at),
+        expected.get(at),
+    );
+}

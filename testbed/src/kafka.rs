@@ -1,0 +1,184 @@
+//! Kafka for a test: a prefix of its own on the shared one, or brokers of its own that may be killed.
+
+use std::path::{Path, PathBuf};
+use std::process::Command;
+use std::time::Duration;
+
+use rdkafka::admin::{AdminClient, AdminOptions};
+use rdkafka::client::DefaultClientContext;
+use rdkafka::config::ClientConfig;
+use rdkafka::consumer::{BaseConsumer, Consumer};
+use tempfile::TempDir;
+
+use crate::environment::{needed, workspace};
+
+/// A Kafka to use, with the prefix under which this test's topics are.
+#[derive(Debug)]
+pub struct Broker {
+    bootstrap: String,
+    prefix: String,
+    /// Brokers of this test alone, stopped when dropped.
+    own: Option<Cluster>,
+}
+
+impl Broker {
+    /// A prefix on the shared Kafka; its topics are deleted at the end.
+    pub(crate) fn shared(prefix: &str) -> Broker {
+        Broker {
+            bootstrap: needed("RIVERMOUTH_TEST_KAFKA"),
+            prefix: prefix.to_owned(),
+            own: None,
+        }
+    }
+
+    /// Brokers of its own.
+    pub(crate) fn own(brokers: u32, prefix: &str) -> Broker {
+        let cluster = Cluster::start(brokers);
+        Broker {
+            bootstrap: cluster.bootstrap(),
+            prefix: prefix.to_owned(),
+            own: Some(cluster),
+        }
+    }
+
+    /// `host:port[,host:port]`.
+    pub fn bootstrap(&self) -> &str {
+        &self.bootstrap
+    }
+
+    /// What this test's topics begin with.
+    pub fn prefix(&self) -> &str {
+        &self.prefix
+    }
+
+    /// The name of one of this test's topics: `topic("events")`.
+    pub fn topic(&self, name: &str) -> String {
+        format!("{}.{name}", self.prefix)
+    }
+
+    /// The brokers, when they belong to this test.
+    pub fn cluster(&self) -> &Cluster {
+        self.own
+            .as_ref()
+            .expect("this test asked for brokers of its own")
+    }
+}
+
+impl Drop for Broker {
+    fn drop(&mut self) {
+        if self.own.is_some() {
+            return;
+        }
+        let (bootstrap, prefix) = (self.bootstrap.clone(), self.prefix.clone() + ".");
+        // Deleting wants a runtime of its own: this may run inside one that is going down.
+        let cleaning = std::thread::spawn(move || delete_topics(&bootstrap, &prefix));
+        if cleaning.join().is_err() {
+            println!("the topics of {} could not be deleted", self.prefix);
+        }
+    }
+}
+
+fn delete_topics(bootstrap: &str, prefix: &str) {
+    let mut config = ClientConfig::new();
+    config.set("bootstrap.servers", bootstrap);
+    let consumer: BaseConsumer = config.create().expect("a consumer can be made");
+    let Ok(metadata) = consumer.fetch_metadata(None, Duration::from_secs(10)) else {
+        return;
+    };
+    let names: Vec<&str> = metadata
+        .topics()
+        .iter()
+        .map(|topic| topic.name())
+        .filter(|name| name.starts_with(prefix))
+        .collect();
+    if names.is_empty() {
+        return;
+    }
+    let admin: AdminClient<DefaultClientContext> =
+        config.create().expect("an admin client can be made");
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()
+        .expect("a runtime can be made");
+    let options = AdminOptions::new().operation_timeout(Some(Duration::from_secs(10)));
+    // What stays behind stays under a random name and goes with the shared Kafka.
+    let _ = runtime.block_on(admin.delete_topics(&names, &options));
+}
+
+/// Kafka brokers of one test, kept by `scripts/kafka.sh`.
+#[derive(Debug)]
+pub struct Cluster {
+    dir: TempDir,
+}
+
+impl Cluster {
+    /// Starts 1 or 3 brokers and waits until they answer.
+    pub fn start(brokers: u32) -> Cluster {
+        let dir =
+            TempDir::with_prefix("rivermouth-kafka-").expect("a temporary directory can be made");
+        let cluster = Cluster { dir };
+        cluster.script(&["start"], &["--brokers", &brokers.to_string()]);
+        cluster
+    }
+
+    /// `host:port[,host:port]`.
+    pub fn bootstrap(&self) -> String {
+        let file = self.dir.path().join("bootstrap");
+        std::fs::read_to_string(file)
+            .expect("a started cluster has an address")
+            .trim()
+            .to_owned()
+    }
+
+    /// kill -9 of broker `number` (from 1).
+    pub fn kill_9(&self, number: u32) {
+        self.script(&["kill"], &[&number.to_string()]);
+    }
+
+    /// Starts broker `number` again (stops it first when it runs) and waits until it answers.
+    pub fn restart(&self, number: u32) {
+        self.script(&["restart"], &[&number.to_string()]);
+    }
+
+    fn script(&self, before: &[&str], after: &[&str]) {
+        run(
+            &workspace().join("scripts/kafka.sh"),
+            before,
+            self.dir.path(),
+            after,
+        );
+    }
+}
+
+impl Drop for Cluster {
+    fn drop(&mut self) {
+        let stopping = Command::new(workspace().join("scripts/kafka.sh"))
+            .arg("stop")
+            .arg(self.dir.path())
+            .output();
+        if let Err(error) = stopping {
+            println!("brokers could not be stopped: {error}");
+        }
+    }
+}
+
+fn run(script: &PathBuf, before: &[&str], dir: &Path, after: &[&str]) {
+    // The script answers in seconds and the callers wait for nothing else meanwhile, so it may block; its
+    // brokers must not hold our pipes open, so its output goes to files.
+    let (out, err) = (dir.join("script.out"), dir.join("script.err"));
+    let file = |path: &PathBuf| std::fs::File::create(path).expect("a file can be made");
+    let status = Command::new(script)
+        .args(before)
+        .arg(dir)
+        .args(after)
+        .stdout(file(&out))
+        .stderr(file(&err))
+        .status();
+    let status = status.unwrap_or_else(|error| panic!("scripts/kafka.sh does not run: {error}"));
+    let said = || std::fs::read_to_string(&err).unwrap_or_default();
+    assert!(
+        status.success(),
+        "scripts/kafka.sh {before:?} {after:?}: {}",
+        said()
+    );
+}
