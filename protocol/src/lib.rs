@@ -13,6 +13,8 @@ pub mod client;
 pub mod close;
 mod cursor;
 mod errors;
+#[cfg(test)]
+mod golden;
 mod identity;
 mod limits;
 pub mod server;

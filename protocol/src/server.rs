@@ -41,14 +41,41 @@ pub struct EventFrame<'a> {
     pub replay: bool,
 }
 
+impl EventFrame<'_> {
+    /// How many bytes it becomes when nothing needs escaping, so that the buffer is neither grown
+    /// nor left half empty: the frame stays in memory as long as its event does.
+    fn size(&self) -> usize {
+        let quoted = |text: Option<&str>| text.map_or(4, |t| t.len() + 2);
+        let mut size =
+            r#"{"type":"event","channel":"","event":"","id":"","userId":,"data":,"timestamp":}"#
+                .len()
+                + self.channel.len()
+                + self.event.len()
+                + self.id.len()
+                + quoted(self.user_id)
+                + self.data.len()
+                + text::digits(self.timestamp_ms.unsigned_abs())
+                + usize::from(self.timestamp_ms < 0);
+        if self.cursor.is_some() {
+            size += r#","cursor":,"prev":"#.len() + quoted(self.cursor) + quoted(self.prev);
+        }
+        if self.addressed {
+            size += r#","addressed":true"#.len();
+        }
+        if let Some(n) = self.replaced {
+            size += r#","replaced":"#.len() + text::digits(n);
+        }
+        if self.replay {
+            size += r#","replay":true"#.len();
+        }
+        size
+    }
+}
+
 /// `{"type":"event","channel","event","id","userId","data","timestamp","cursor"?,"prev"?,
 /// "addressed"?,"replaced"?,"replay"?}`.
 pub fn event(frame: &EventFrame<'_>) -> Vec<u8> {
-    let names = frame.channel.len() + frame.event.len() + frame.id.len();
-    let cursors = frame.cursor.map_or(0, str::len) + frame.prev.map_or(0, str::len);
-    let user = frame.user_id.map_or(4, str::len);
-    let size = 180 + names + cursors + user + frame.data.len();
-    let mut out = Object::with_capacity(size);
+    let mut out = Object::with_capacity(frame.size());
     out.text("type", "event");
     out.text("channel", frame.channel);
     out.text("event", frame.event);

@@ -158,15 +158,20 @@ fn since(raw: Option<&RawValue>) -> Result<Since, ProtocolError> {
     #[serde(untagged)]
     enum Form {
         Word(String),
-        Time { time: i64 },
-        Last { last: u32 },
+        Named {
+            time: Option<i64>,
+            last: Option<u32>,
+        },
     }
     const WHAT: &str = "a cursor, earliest, latest, {time: ms} or {last: 1 to 1000}";
-    Ok(match fields::read::<Form>(raw, "since", WHAT)? {
-        None => Since::Latest,
-        Some(Form::Word(text)) => Since::of_word(&text),
-        Some(Form::Time { time }) => Since::Time(time),
-        Some(Form::Last { last }) if (1..=LAST_MAX).contains(&last) => Since::Last(last),
-        Some(Form::Last { .. }) => return Err(fields::wrong("since", WHAT)),
-    })
+    let (time, last) = match fields::read::<Form>(raw, "since", WHAT)? {
+        None => return Ok(Since::Latest),
+        Some(Form::Word(text)) => return Ok(Since::of_word(&text)),
+        Some(Form::Named { time, last }) => (time, last),
+    };
+    match (time, last) {
+        (Some(ms), None) => Ok(Since::Time(ms)),
+        (None, Some(n)) if (1..=LAST_MAX).contains(&n) => Ok(Since::Last(n)),
+        _ => Err(fields::wrong("since", WHAT)),
+    }
 }

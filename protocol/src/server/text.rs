@@ -71,6 +71,11 @@ impl Object {
     }
 }
 
+/// How many digits `n` has.
+pub(super) fn digits(n: u64) -> usize {
+    n.checked_ilog10().unwrap_or(0) as usize + 1
+}
+
 /// A JSON string. Only what must be escaped is: the same text gives the same bytes everywhere.
 fn quote(out: &mut Vec<u8>, text: &str) {
     const HEX: &[u8; 16] = b"0123456789abcdef";
