@@ -1,0 +1,208 @@
+//! Pages of the past, in either direction: the same events, bytes and cursors as when they were live.
+
+use std::sync::Arc;
+
+use protocol::{
+    ErrorName, Identity, ProtocolError,
+    access::{Read, view_of},
+    client::{History, Order},
+    server,
+};
+use tokio::{
+    sync::oneshot,
+    time::{Instant, timeout_at},
+};
+
+use crate::{
+    event::Delivered,
+    hub::{Command, From, Pull, Reply},
+    node::Node,
+    start::narrowed,
+    tier::{Chunk, Gap, Spot, Wanted},
+};
+
+/// Bytes of one pull while a page is put together.
+const PULL_BYTES: usize = 256 * 1024;
+/// Bytes of a page: a page of large events ends early, and `next` goes on.
+const PAGE_BYTES: usize = 4 << 20;
+
+/// A page being put together.
+struct Page<'a> {
+    node: &'a Arc<Node>,
+    spot: Spot,
+    wanted: Wanted,
+    owner: Option<Arc<str>>,
+    deadline: Instant,
+}
+
+/// Answers a page as JSON: `{"events","next","complete","gap"?}`.
+pub(crate) async fn answer(
+    node: &Arc<Node>,
+    who: &Identity,
+    read: Read,
+    asked: History,
+) -> Result<Vec<u8>, ProtocolError> {
+    let (channel, view) = match view_of(&asked.channel) {
+        Some((channel, types)) => (channel, Some(types)),
+        None => (asked.channel.clone(), None),
+    };
+    let names = asked
+        .types
+        .as_ref()
+        .map(|t| t.iter().map(|n| n.as_str().to_owned()).collect());
+    let page = Page {
+        node,
+        wanted: Node::wanted(who, narrowed(view, names)),
+        owner: matches!(read, Read::IfJobOwner).then(|| who.sub.as_str().into()),
+        spot: Spot {
+            place: node.directory.durable(&channel),
+            channel,
+        },
+        deadline: Instant::now() + node.limits.request_timeout,
+    };
+    let after = page.position(asked.after.as_deref())?;
+    let before = page.position(asked.before.as_deref())?;
+    // The end as of now: everything acknowledged before this request is below it.
+    let head = page.pull(From::Latest, true).await?.start;
+    // A cursor names the place after its event, so `before` leaves that event out.
+    let hi = before.map_or(head, |next| (next - 1).min(head)).max(0);
+    match asked.order() {
+        Order::Asc => page.ascending(&asked, after, hi).await,
+        Order::Desc => page.descending(&asked, after.unwrap_or(0), hi).await,
+    }
+}
+
+impl Page<'_> {
+    fn position(&self, cursor: Option<&str>) -> Result<Option<i64>, ProtocolError> {
+        let Some(text) = cursor else { return Ok(None) };
+        let cursors = &self.node.tiers.framer.cursors;
+        let position = cursors
+            .decode(&self.spot.channel, text)
+            .map_err(|_| ProtocolError::cursor())?;
+        if position
+            != self
+                .node
+                .directory
+                .position(&self.spot.place, position.next)
+        {
+            return Err(ProtocolError::cursor());
+        }
+        Ok(Some(position.next))
+    }
+
+    async fn ascending(
+        &self,
+        asked: &History,
+        after: Option<i64>,
+        hi: i64,
+    ) -> Result<Vec<u8>, ProtocolError> {
+        let limit = asked.limit as usize;
+        let mut from = match (after, asked.from) {
+            (Some(next), None) => From::Next(next),
+            (None, Some(ms)) => From::Time(ms),
+            (Some(next), Some(ms)) => {
+                let first = self.node.tiers.at_time(&self.spot, ms).await?;
+                From::Next(next.max(first))
+            }
+            (None, None) => From::Earliest,
+        };
+        let mut events: Vec<Arc<Delivered>> = Vec::new();
+        let mut bytes = 0;
+        let mut gap = None;
+        loop {
+            let chunk = self.pull(from, false).await?;
+            gap = gap.or(chunk.gap.filter(|_| after.is_some()));
+            for event in &chunk.events {
+                if event.offset >= hi {
+                    return Ok(self.page(&events, None, gap));
+                }
+                if !self.wanted.passes(event) || !in_time(asked, event) {
+                    continue;
+                }
+                if events.len() == limit || bytes >= PAGE_BYTES {
+                    let next = events.last().map(|e| e.cursor.to_string());
+                    return Ok(self.page(&events, next, gap));
+                }
+                bytes += event.line().len();
+                events.push(Arc::clone(event));
+            }
+            if chunk.next >= hi || (chunk.reached_end && chunk.gap.is_none()) {
+                return Ok(self.page(&events, None, gap));
+            }
+            from = From::Next(chunk.next);
+        }
+    }
+
+    async fn descending(
+        &self,
+        asked: &History,
+        lo: i64,
+        hi: i64,
+    ) -> Result<Vec<u8>, ProtocolError> {
+        let limit = asked.limit as usize;
+        let times = (asked.from, asked.to);
+        let older = self
+            .node
+            .tiers
+            .older(&self.spot, lo, hi, limit, &self.wanted, times)
+            .await?;
+        let events: Vec<_> = older.events.iter().rev().map(Arc::clone).collect();
+        let next = match events.last() {
+            Some(oldest) if !older.exhausted => Some(oldest.cursor.to_string()),
+            _ => None,
+        };
+        Ok(self.page(&events, next, None))
+    }
+
+    fn page(&self, events: &[Arc<Delivered>], next: Option<String>, gap: Option<Gap>) -> Vec<u8> {
+        let gap = gap.map(|gap| {
+            let framer = &self.node.tiers.framer;
+            let cursor = |next| framer.cursor(&self.spot.channel, &self.spot.place, next);
+            server::gap_data(Some(&cursor(gap.from)), Some(&cursor(gap.to)), gap.reason)
+        });
+        let frames: Vec<&[u8]> = events.iter().map(|e| e.json()).collect();
+        server::history(&frames, next.as_deref(), next.is_none(), gap.as_deref())
+    }
+
+    async fn pull(&self, from: From, barrier: bool) -> Result<Chunk, ProtocolError> {
+        let (reply, answer) = oneshot::channel();
+        let pull = Pull {
+            channel: self.spot.channel.clone(),
+            from,
+            barrier,
+            attach: None,
+            park: false,
+            owner: self.owner.clone(),
+            wanted: self.wanted.clone(),
+            bytes_max: PULL_BYTES,
+            asked: Instant::now(),
+            reply: Reply::Once(reply),
+        };
+        ask(self.node, pull, answer, self.deadline).await
+    }
+}
+
+fn in_time(asked: &History, event: &Delivered) -> bool {
+    asked.from.is_none_or(|from| event.at_ms >= from) && asked.to.is_none_or(|to| event.at_ms < to)
+}
+
+/// Sends a pull to its hub and waits for the answer, at the longest until the deadline.
+pub(crate) async fn ask(
+    node: &Node,
+    pull: Pull,
+    answer: oneshot::Receiver<Result<Chunk, ProtocolError>>,
+    deadline: Instant,
+) -> Result<Chunk, ProtocolError> {
+    let hub = node.hub_of(&pull.channel);
+    let late = || ProtocolError::new(ErrorName::Timeout, "the events could not be read in time");
+    let asked = async {
+        node.hubs[hub]
+            .send(Command::Pull(pull))
+            .await
+            .map_err(|_| ProtocolError::unavailable("this node is stopping", 1_000))?;
+        answer
+            .await
+            .map_err(|_| ProtocolError::unavailable("this node is stopping", 1_000))?
+    };
+    timeout_at(deadline, asked).await.map_err(|_| late())?
+}

@@ -1,0 +1,292 @@
+//! Streamed answers: server-sent events and newline-delimited JSON. The first pulls happen here, so that what is
+//! wrong is an HTTP status; then the stream belongs to a shard.
+
+use std::sync::Arc;
+
+use axum::{
+    extract::{Path, Request, State},
+    response::Response,
+};
+use bytes::Bytes;
+use futures_util::future::try_join_all;
+use http::{HeaderMap, HeaderValue, header};
+use protocol::{
+    Identity, ProtocolError,
+    access::may_read,
+    client::{Since, Subscribe, parse_types},
+    token::Use,
+};
+use schemas::Channel;
+use tokio::{sync::oneshot, time::Instant};
+use uuid::Uuid;
+
+use super::edge::{self, Asked, Refusal};
+use crate::{
+    history::ask,
+    hub::{From, Pull, Reply},
+    node::Node,
+    shard::{Form, NewStream, Opening, Pipe, PipeBody, Start, Sub, ToShard},
+    start::{Prepared, prepare},
+    tier::Chunk,
+};
+
+/// Bytes of each channel's first chunk.
+const FIRST_BYTES: usize = 32 * 1024;
+
+pub(super) async fn sse(State(node): State<Arc<Node>>, request: Request) -> Response {
+    stream(node, request, Form::Sse, None).await
+}
+
+pub(super) async fn lines(State(node): State<Arc<Node>>, request: Request) -> Response {
+    stream(node, request, Form::Lines, None).await
+}
+
+pub(super) async fn activity(
+    State(node): State<Arc<Node>>,
+    Path(id): Path<String>,
+    request: Request,
+) -> Response {
+    stream(node, request, Form::Sse, Some(format!("activity.{id}"))).await
+}
+
+pub(super) async fn notifications(State(node): State<Arc<Node>>, request: Request) -> Response {
+    stream(node, request, Form::Sse, Some("user.".to_owned())).await
+}
+
+pub(super) async fn system(State(node): State<Arc<Node>>, request: Request) -> Response {
+    stream(node, request, Form::Sse, Some("system".to_owned())).await
+}
+
+async fn stream(
+    node: Arc<Node>,
+    request: Request,
+    form: Form,
+    channel: Option<String>,
+) -> Response {
+    let asked = match edge::enter(&node, &request) {
+        Ok(asked) => asked,
+        Err(response) => return response,
+    };
+    let (headers, guard) = (request.headers().clone(), edge::stay(&node, &request));
+    let begun = async {
+        let who = asked.who(&node, &headers, Use::Connection)?;
+        // Whose notifications: the user of the token, never one that a URL names.
+        let channel = channel.map(|c| {
+            if c == "user." {
+                format!("user.{}", who.sub)
+            } else {
+                c
+            }
+        });
+        let guard = guard?;
+        let prepared = subscriptions(&node, &who, &asked, &headers, channel)?;
+        let subs = first_chunks(&node, prepared).await?;
+        Ok::<_, Refusal>((who, guard, subs))
+    };
+    let (who, guard, subs) = match begun.await {
+        Ok(begun) => begun,
+        Err(refusal) => return asked.refuse(refusal),
+    };
+    let shard = Arc::clone(node.shard());
+    let pipe = Pipe::new(Arc::clone(&shard));
+    if form == Form::Sse {
+        pipe.open(Bytes::from_static(b"retry: 1000\n\n"));
+    }
+    let body = PipeBody(Arc::clone(&pipe)).into_body();
+    shard.post(ToShard::Stream(Box::new(NewStream {
+        id: Uuid::now_v7().to_string().into(),
+        who,
+        pipe,
+        form,
+        subs,
+        guard,
+    })));
+    let mut response = Response::new(body);
+    let headers = response.headers_mut();
+    headers.insert(
+        header::CONTENT_TYPE,
+        HeaderValue::from_static(match form {
+            Form::Sse => "text/event-stream",
+            Form::Lines => "application/x-ndjson",
+        }),
+    );
+    headers.insert(
+        header::CACHE_CONTROL,
+        HeaderValue::from_static("no-store, no-transform"),
+    );
+    headers.insert("x-accel-buffering", HeaderValue::from_static("no"));
+    asked.finish(response)
+}
+
+/// The channels of the request, each with its start.
+pub(super) fn subscriptions(
+    node: &Node,
+    who: &Identity,
+    asked: &Asked,
+    headers: &HeaderMap,
+    channel: Option<String>,
+) -> Result<Vec<Prepared>, Refusal> {
+    let names: Vec<&str> = match &channel {
+        Some(channel) => vec![channel],
+        None => asked
+            .query
+            .iter()
+            .filter(|(name, value)| name == "channel" && !value.is_empty())
+            .map(|(_, value)| value.as_str())
+            .collect(),
+    };
+    let max = node.limits.stream_channels_max;
+    if names.is_empty() {
+        return Err(ProtocolError::invalid("channel is missing").into());
+    }
+    if names.len() > max {
+        return Err(ProtocolError::limit("channels", max).into());
+    }
+    let mut channels: Vec<Channel> = Vec::with_capacity(names.len());
+    for name in names {
+        let channel =
+            Channel::parse(name).map_err(|e| about(name, ProtocolError::invalid(e.to_string())))?;
+        if !channels.contains(&channel) {
+            channels.push(channel);
+        }
+    }
+    let mut reads = Vec::with_capacity(channels.len());
+    for channel in &channels {
+        reads.push(
+            may_read(&node.namespaces, who, channel).map_err(|e| about(channel.as_str(), e))?,
+        );
+    }
+    let starts = starts(node, asked, headers, &channels)?;
+    let types = parse_types(asked.value("types").unwrap_or(""))?;
+    channels
+        .into_iter()
+        .zip(reads)
+        .zip(starts)
+        .map(|((channel, read), since)| {
+            let name = channel.to_string();
+            let subscribe = Subscribe {
+                since,
+                types: types.clone(),
+                snapshot: asked.value("snapshot") == Some("true"),
+                durable: asked.value("durable").map(str::to_owned),
+                ..Subscribe::new(channel)
+            };
+            prepare(node, who, read, subscribe).map_err(|e| about(&name, e))
+        })
+        .collect()
+}
+
+/// Where each channel starts: the last event id, as header or parameter, before `since`.
+fn starts(
+    node: &Node,
+    asked: &Asked,
+    headers: &HeaderMap,
+    channels: &[Channel],
+) -> Result<Vec<Since>, ProtocolError> {
+    let header = headers
+        .get("last-event-id")
+        .map(|value| value.to_str().map_err(|_| ProtocolError::cursor()))
+        .transpose()?
+        .filter(|value| !value.is_empty());
+    let since = match header.or_else(|| asked.value("lastEventId")) {
+        Some(cursor) => Since::Cursor(cursor.to_owned()),
+        None => Since::parse_query(asked.value("since").unwrap_or(""))?,
+    };
+    let Since::Cursor(cursor) = &since else {
+        return Ok(vec![since; channels.len()]);
+    };
+    // A stream cursor names sources: a view stands in its session's place.
+    let sources: Vec<Channel> = channels
+        .iter()
+        .map(|c| protocol::access::view_of(c).map_or_else(|| c.clone(), |(source, _)| source))
+        .collect();
+    let named = node
+        .tiers
+        .framer
+        .cursors
+        .decode_stream(&sources, cursor)
+        .map_err(|_| ProtocolError::cursor())?;
+    Ok(named
+        .into_iter()
+        .map(|position| match position {
+            Some(_) => since.clone(),
+            None => Since::Latest,
+        })
+        .collect())
+}
+
+fn about(channel: &str, error: ProtocolError) -> Refusal {
+    Refusal {
+        error,
+        channel: Some(channel.to_owned()),
+    }
+}
+
+/// Pulls each channel's first chunk without attaching: it fixes where the stream begins.
+async fn first_chunks(
+    node: &Node,
+    prepared: Vec<Prepared>,
+) -> Result<Vec<(Sub, Box<Chunk>)>, Refusal> {
+    let deadline = Instant::now() + node.limits.request_timeout;
+    try_join_all(
+        prepared
+            .into_iter()
+            .map(|Prepared { mut sub, start }| async move {
+                let chunk = first_chunk(node, &sub, &start, false, deadline)
+                    .await
+                    .map_err(|e| about(sub.asked.as_str(), e))?;
+                sub.opening = Some(Box::new(Opening {
+                    start,
+                    request: None,
+                }));
+                Ok((sub, Box::new(chunk)))
+            }),
+    )
+    .await
+}
+
+/// One pull with the node caught up to the present.
+pub(super) async fn first_chunk(
+    node: &Node,
+    sub: &Sub,
+    start: &Start,
+    park: bool,
+    deadline: Instant,
+) -> Result<Chunk, ProtocolError> {
+    pull(
+        node,
+        sub,
+        start.from,
+        start.owner.clone(),
+        !park,
+        park,
+        deadline,
+    )
+    .await
+}
+
+/// Asks the hub once.
+pub(super) async fn pull(
+    node: &Node,
+    sub: &Sub,
+    from: From,
+    owner: Option<Arc<str>>,
+    barrier: bool,
+    park: bool,
+    deadline: Instant,
+) -> Result<Chunk, ProtocolError> {
+    let (reply, answer) = oneshot::channel();
+    let pull = Pull {
+        channel: sub.channel.clone(),
+        from,
+        barrier,
+        attach: None,
+        park,
+        owner,
+        wanted: sub.wanted.clone(),
+        bytes_max: FIRST_BYTES,
+        asked: Instant::now(),
+        reply: Reply::Once(reply),
+    };
+    ask(node, pull, answer, deadline).await
+}

@@ -1,0 +1,110 @@
+//! One partition as this node reads it: how far, for which channels, and who waits for it to get further.
+
+use std::collections::HashMap;
+
+use schemas::Channel;
+use tokio::time::Instant;
+
+use super::{hot::Slot, pull::Pull};
+use crate::place::Place;
+
+/// A durable partition with interest, or the ephemeral one beside it.
+#[derive(Debug)]
+pub(crate) struct Feed {
+    pub(crate) place: Place,
+    pub(crate) phase: Phase,
+    /// Every record below was handled.
+    pub(crate) read_to: i64,
+    pub(crate) slots: HashMap<Channel, Slot>,
+    /// How many slots want a record key.
+    keys: HashMap<Box<[u8]>, u32>,
+    pub(crate) barrier: Barrier,
+    /// Channels whose warming has not begun.
+    pub(crate) cold: Vec<Channel>,
+    pub(crate) warming: bool,
+    pub(crate) used: Instant,
+}
+
+/// Whether records come.
+#[derive(Debug)]
+pub(crate) enum Phase {
+    /// Nobody needs it.
+    Closed,
+    /// The end of the partition is being asked for; pulls wait.
+    Opening,
+    Reading,
+    /// Reading failed; it is tried again at `read_to` at this time.
+    Broken {
+        retry: Instant,
+    },
+}
+
+/// Pulls that wait for this node to have read what the log held when they were asked.
+#[derive(Debug, Default)]
+pub(crate) struct Barrier {
+    /// Not asked for yet: they came while a question was under way.
+    pub(crate) unasked: Vec<Pull>,
+    /// The question under way answers these.
+    pub(crate) asked: Vec<Pull>,
+    pub(crate) in_flight: bool,
+    /// Answered: they go on when the feed has read to the offset.
+    pub(crate) waiting: Vec<(i64, Pull)>,
+}
+
+impl Feed {
+    pub(crate) fn new(place: Place, now: Instant) -> Self {
+        Self {
+            place,
+            phase: Phase::Closed,
+            read_to: 0,
+            slots: HashMap::new(),
+            keys: HashMap::new(),
+            barrier: Barrier::default(),
+            cold: Vec::new(),
+            warming: false,
+            used: now,
+        }
+    }
+
+    pub(crate) fn wants(&self, key: &[u8]) -> bool {
+        self.keys.contains_key(key)
+    }
+
+    pub(crate) fn insert(&mut self, channel: Channel, slot: Slot) {
+        let key: Box<[u8]> = channel.id().as_bytes().into();
+        if self.slots.insert(channel, slot).is_none() {
+            *self.keys.entry(key).or_insert(0) += 1;
+        }
+    }
+
+    pub(crate) fn remove(&mut self, channel: &Channel) -> Option<Slot> {
+        let slot = self.slots.remove(channel)?;
+        let key = channel.id().as_bytes();
+        if let Some(count) = self.keys.get_mut(key) {
+            *count -= 1;
+            if *count == 0 {
+                self.keys.remove(key);
+            }
+        }
+        Some(slot)
+    }
+
+    /// The pulls that the feed has now read far enough for.
+    pub(crate) fn released(&mut self) -> Vec<Pull> {
+        if self.barrier.waiting.is_empty() {
+            return Vec::new();
+        }
+        let read_to = self.read_to;
+        let mut ready = Vec::new();
+        let mut left = Vec::new();
+        for (target, pull) in self.barrier.waiting.drain(..) {
+            if target <= read_to {
+                ready.push(pull);
+            } else {
+                left.push((target, pull));
+            }
+        }
+        self.barrier.waiting = left;
+        ready
+    }
+}

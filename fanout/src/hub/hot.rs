@@ -1,0 +1,115 @@
+//! A hot channel: the acceptance rule's state, the ring, and who listens.
+
+use std::sync::Arc;
+
+use schemas::{Channel, Event};
+use tokio::time::Instant;
+
+use super::pull::Pull;
+use crate::{
+    event::Delivered,
+    place::Place,
+    tier::{Scanned, Tiers, Warm},
+};
+
+/// Bytes of records kept for a channel that is still being warmed; over it the warming begins again.
+const BUFFER_BYTES_MAX: usize = 4 << 20;
+
+/// A channel that somebody asked for.
+#[derive(Debug)]
+pub(crate) enum Slot {
+    /// Its state is being made; records from `live_from` on wait here, and so do the pulls.
+    Warming(Warming),
+    Hot(Box<Hot>),
+}
+
+#[derive(Debug)]
+pub(crate) struct Warming {
+    pub(crate) live_from: i64,
+    pub(crate) buffered: Vec<Scanned>,
+    pub(crate) bytes: usize,
+    /// The buffer overflowed: what comes of this warming is thrown away and it begins again.
+    pub(crate) stale: bool,
+    pub(crate) pulls: Vec<Pull>,
+}
+
+impl Warming {
+    pub(crate) fn new(live_from: i64) -> Self {
+        Self {
+            live_from,
+            buffered: Vec::new(),
+            bytes: 0,
+            stale: false,
+            pulls: Vec::new(),
+        }
+    }
+
+    pub(crate) fn buffer(&mut self, event: Event, offset: i64, at_ms: i64) {
+        self.bytes += event.data.len() + 256;
+        if self.bytes > BUFFER_BYTES_MAX {
+            self.stale = true;
+            self.buffered.clear();
+            return;
+        }
+        self.buffered.push(Scanned {
+            event,
+            offset,
+            at_ms,
+        });
+    }
+}
+
+#[derive(Debug)]
+pub(crate) struct Hot {
+    pub(crate) warm: Warm,
+    /// Attached subscriptions, by shard.
+    pub(crate) listeners: Vec<u32>,
+    /// Long polls that wait for the next event.
+    pub(crate) parked: Vec<Pull>,
+    pub(crate) used: Instant,
+}
+
+impl Hot {
+    pub(crate) fn new(warm: Warm, shards: usize, now: Instant) -> Self {
+        Self {
+            warm,
+            listeners: vec![0; shards],
+            parked: Vec::new(),
+            used: now,
+        }
+    }
+
+    /// A record of the channel came by: the event to broadcast, if there is one. Records that the state already
+    /// covers (a checkpoint can be ahead of this reader) are taken from the ring.
+    pub(crate) fn take(&mut self, tiers: &Tiers, place: &Place, record: &Scanned) -> Taken {
+        if record.offset < self.warm.next {
+            let known = self.warm.ring.at(record.offset).map(Arc::clone);
+            return Taken {
+                event: known,
+                new: false,
+            };
+        }
+        let event = tiers.advance(place, &mut self.warm, record);
+        Taken { event, new: true }
+    }
+
+    pub(crate) fn is_idle(&self) -> bool {
+        self.parked.iter().all(|p| p.reply.is_gone()) && self.listeners.iter().all(|&n| n == 0)
+    }
+}
+
+/// What a record came to.
+pub(crate) struct Taken {
+    pub(crate) event: Option<Arc<Delivered>>,
+    /// It was pushed to the ring just now.
+    pub(crate) new: bool,
+}
+
+/// An entry of the node-wide order in which rings grew, oldest first: what to forget when memory runs short.
+#[derive(Debug)]
+pub(crate) struct Aged {
+    pub(crate) place: usize,
+    pub(crate) channel: Channel,
+    pub(crate) offset: i64,
+    pub(crate) at: Instant,
+}

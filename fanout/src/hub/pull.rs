@@ -1,0 +1,88 @@
+//! What is asked of a hub, and where its answers go.
+
+use std::sync::Arc;
+
+use schemas::Channel;
+use tokio::{sync::oneshot, time::Instant};
+
+use crate::{
+    shard::{Mailbox, SubKey, ToShard},
+    tier::{Pulled, Wanted},
+};
+
+/// A question for the events of one channel.
+#[derive(Debug)]
+pub(crate) struct Pull {
+    pub(crate) channel: Channel,
+    pub(crate) from: From,
+    /// Wait until this node has read what the log holds now, so that everybody reads their own writes.
+    pub(crate) barrier: bool,
+    /// At the end of the ring, attach the asking shard: later events are broadcast to it.
+    pub(crate) attach: Option<usize>,
+    /// At the end of the ring with nothing to give, wait for the next event.
+    pub(crate) park: bool,
+    /// For `jobs.*` read by somebody without `job.read`: this user must own the job.
+    pub(crate) owner: Option<Arc<str>>,
+    /// For the last-n position: which events count.
+    pub(crate) wanted: Wanted,
+    pub(crate) bytes_max: usize,
+    /// When it was asked: it is answered within the request timeout, with an error if need be.
+    pub(crate) asked: Instant,
+    pub(crate) reply: Reply,
+}
+
+/// Where a pull begins.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum From {
+    /// This offset and later.
+    Next(i64),
+    /// The end, as of now.
+    Latest,
+    /// The first that is left.
+    Earliest,
+    /// The first event at this time or later, Unix milliseconds.
+    Time(i64),
+    /// The last n wanted events.
+    Last(u32),
+}
+
+/// Who hears the answer. Dropping it unanswered is seen by the asker as a lost node.
+#[derive(Debug)]
+pub(crate) enum Reply {
+    /// A subscription of a shard.
+    Shard { mailbox: Arc<Mailbox>, sub: SubKey },
+    /// A task that waits.
+    Once(oneshot::Sender<Pulled>),
+}
+
+impl Reply {
+    /// Hands the answer over. A subscription has one pull at a time, so its mailbox is bounded by the subscriptions.
+    pub(crate) fn send(self, pulled: Pulled) {
+        match self {
+            Reply::Shard { mailbox, sub } => mailbox.post(ToShard::Pulled {
+                sub,
+                pulled: pulled.map(Box::new),
+            }),
+            Reply::Once(sender) => drop(sender.send(pulled)),
+        }
+    }
+
+    /// Nobody waits any more.
+    pub(crate) fn is_gone(&self) -> bool {
+        match self {
+            Reply::Shard { .. } => false,
+            Reply::Once(sender) => sender.is_closed(),
+        }
+    }
+}
+
+/// What a hub is told.
+#[derive(Debug)]
+pub(crate) enum Command {
+    Pull(Pull),
+    /// One subscription of the shard no longer takes the channel's broadcasts.
+    Detach {
+        channel: Channel,
+        shard: usize,
+    },
+}

@@ -1,0 +1,363 @@
+//! How a hub answers pulls: read as far as the log, warm the channel, then ring or catch-up.
+
+use std::sync::Arc;
+
+use protocol::{ErrorName, ProtocolError, server::GapReason};
+
+use super::{
+    From, Hub, Pull, Reply,
+    feed::{Feed, Phase},
+    hot::{Hot, Slot, Warming},
+    work::{self, Done},
+};
+use crate::{
+    place::Place,
+    shard::ToShard,
+    tier::{Chunk, Fetch, Gap, Pulled, Spot, Warm},
+};
+
+impl Hub {
+    /// A pull begins: make sure that the partition is read, and read far enough.
+    pub(super) fn pull(&mut self, pull: Pull) {
+        let index = self.feed(self.directory.durable(&pull.channel));
+        if let Phase::Closed = self.feeds[index].phase {
+            self.open(index);
+        }
+        let feed = &mut self.feeds[index];
+        feed.used = self.now;
+        if matches!(feed.phase, Phase::Reading) && !pull.barrier {
+            return self.reach(index, pull);
+        }
+        feed.barrier.unasked.push(pull);
+        self.ask_end(index);
+    }
+
+    /// The feed of a place, closed as yet when it is new.
+    fn feed(&mut self, place: Place) -> usize {
+        if let Some(&index) = self.by_place.get(&place) {
+            return index;
+        }
+        self.feeds.push(Feed::new(place.clone(), self.now));
+        self.by_place.insert(place, self.feeds.len() - 1);
+        self.feeds.len() - 1
+    }
+
+    /// Interest in a partition (D11): read it, and the ephemeral one beside it, from their ends.
+    fn open(&mut self, index: usize) {
+        self.feeds[index].phase = Phase::Opening;
+        if let Some(signals) = self.directory.signals_beside(&self.feeds[index].place) {
+            let signals = self.feed(signals);
+            self.feeds[signals].used = self.now;
+            if let Phase::Closed = self.feeds[signals].phase {
+                self.feeds[signals].phase = Phase::Opening;
+                self.ask_end(signals);
+            }
+        }
+    }
+
+    /// One question at a time for a partition's end; who comes meanwhile is answered by the next one.
+    pub(super) fn ask_end(&mut self, index: usize) {
+        let feed = &mut self.feeds[index];
+        if feed.barrier.in_flight {
+            return;
+        }
+        feed.barrier.in_flight = true;
+        let unasked = std::mem::take(&mut feed.barrier.unasked);
+        feed.barrier.asked.extend(unasked);
+        self.work.spawn(work::end_of(
+            Arc::clone(&self.tiers),
+            feed.place.clone(),
+            index,
+        ));
+    }
+
+    /// The partition is read far enough: warm the channel if need be.
+    pub(super) fn reach(&mut self, index: usize, pull: Pull) {
+        let feed = &mut self.feeds[index];
+        match feed.slots.get_mut(&pull.channel) {
+            Some(Slot::Hot(_)) => self.serve(index, pull),
+            Some(Slot::Warming(warming)) => warming.pulls.push(pull),
+            None => {
+                let channel = pull.channel.clone();
+                let mut warming = Warming::new(feed.read_to);
+                warming.pulls.push(pull);
+                feed.insert(channel.clone(), Slot::Warming(warming));
+                feed.cold.push(channel);
+                self.warm(index);
+            }
+        }
+    }
+
+    /// Warms all cold channels of a feed together, one batch at a time.
+    pub(super) fn warm(&mut self, index: usize) {
+        let feed = &mut self.feeds[index];
+        if feed.warming || feed.cold.is_empty() {
+            return;
+        }
+        feed.warming = true;
+        let channels = std::mem::take(&mut feed.cold);
+        // Records from each channel's own `live_from` are buffered, so reading up to the present covers all.
+        let live_from = feed.read_to;
+        let tiers = Arc::clone(&self.tiers);
+        self.work.spawn(work::warm(
+            tiers,
+            feed.place.clone(),
+            index,
+            channels,
+            live_from,
+        ));
+    }
+
+    /// A warmed channel catches up with what was buffered, and its pulls are answered.
+    pub(super) fn warmed(&mut self, index: usize, channel: schemas::Channel, warm: Warm) {
+        let feed = &mut self.feeds[index];
+        let Some(Slot::Warming(warming)) = feed.remove(&channel) else {
+            return;
+        };
+        if warming.stale {
+            let mut again = Warming::new(feed.read_to);
+            again.pulls = warming.pulls;
+            feed.insert(channel.clone(), Slot::Warming(again));
+            feed.cold.push(channel);
+            return;
+        }
+        let mut hot = Hot::new(warm, self.shards.len(), self.now);
+        for record in &warming.buffered {
+            hot.take(&self.tiers, &feed.place, record);
+        }
+        for event in hot.warm.ring.iter() {
+            self.ring_bytes += event.weight();
+            self.aged.push_back(super::hot::Aged {
+                place: index,
+                channel: channel.clone(),
+                offset: event.offset,
+                at: self.now,
+            });
+        }
+        feed.insert(channel, Slot::Hot(Box::new(hot)));
+        for pull in warming.pulls {
+            self.serve(index, pull);
+        }
+    }
+
+    /// A pull of a hot channel.
+    pub(super) fn serve(&mut self, index: usize, pull: Pull) {
+        let feed = &mut self.feeds[index];
+        let read_to = feed.read_to;
+        let place = feed.place.clone();
+        let Some(Slot::Hot(hot)) = feed.slots.get_mut(&pull.channel) else {
+            return self.answer(pull.reply, Err(crate::tier::away()));
+        };
+        hot.used = self.now;
+        if let Err(error) = may_read_job(&pull, hot) {
+            return self.answer(pull.reply, Err(error));
+        }
+        let next = match pull.from {
+            From::Next(next) => next,
+            From::Latest => read_to,
+            From::Last(n) => match hot.warm.ring.last(n as usize, |e| pull.wanted.passes(e)) {
+                Some(next) => next,
+                None => return self.resolve(place, index, pull),
+            },
+            From::Earliest | From::Time(_) => return self.resolve(place, index, pull),
+        };
+        if next > read_to.max(hot.warm.next) {
+            // A true cursor beyond the end: the log was cut after it was given out.
+            let gap = Gap {
+                from: next,
+                to: read_to,
+                reason: GapReason::Truncated,
+            };
+            let chunk = chunk(pull.channel, next, Some(gap), Vec::new(), read_to);
+            return self.answer(pull.reply, Ok(chunk));
+        }
+        let Some(slice) = hot.warm.ring.after(next, pull.bytes_max) else {
+            let until = hot.warm.ring.from();
+            return self.catch_up.fetch(Fetch {
+                place,
+                channel: pull.channel,
+                next,
+                until,
+                bytes_max: pull.bytes_max,
+                reply: pull.reply,
+            });
+        };
+        if slice.reached_end && slice.events.is_empty() && pull.park {
+            return hot.parked.push(Pull {
+                from: From::Next(next),
+                ..pull
+            });
+        }
+        let after = match slice.events.last() {
+            Some(last) if !slice.reached_end => last.offset + 1,
+            Some(last) => read_to.max(last.offset + 1),
+            None => read_to.max(next),
+        };
+        let live = slice.reached_end && pull.attach.is_some();
+        if let (true, Some(shard)) = (live, pull.attach) {
+            hot.listeners[shard] += 1;
+        }
+        let chunk = Chunk {
+            live,
+            reached_end: slice.reached_end,
+            ..chunk(pull.channel, next, None, slice.events, after)
+        };
+        self.answer(pull.reply, Ok(chunk));
+    }
+
+    /// Makes an indefinite position definite, off the hub; the pull comes back with an offset.
+    fn resolve(&mut self, place: Place, index: usize, pull: Pull) {
+        let read_to = self.feeds[index].read_to;
+        let spot = Spot {
+            place,
+            channel: pull.channel.clone(),
+        };
+        self.work.spawn(work::resolve(
+            Arc::clone(&self.tiers),
+            spot,
+            index,
+            read_to,
+            pull,
+        ));
+    }
+
+    /// Answers to shards travel with the round, in order with the broadcasts.
+    pub(super) fn answer(&mut self, reply: Reply, pulled: Pulled) {
+        match reply {
+            Reply::Shard { mailbox, sub } => {
+                let shard = mailbox.shard();
+                self.rounds[shard].push(ToShard::Pulled {
+                    sub,
+                    pulled: pulled.map(Box::new),
+                });
+            }
+            once => once.send(pulled),
+        }
+    }
+
+    pub(super) fn done(&mut self, done: Done, reader: &mut broker::Reader) {
+        match done {
+            Done::End { index, end } => self.ended(index, end, reader),
+            Done::Warmed {
+                index,
+                channels,
+                warmed,
+            } => {
+                self.feeds[index].warming = false;
+                match warmed {
+                    Ok(warmed) => {
+                        for (channel, warm) in warmed {
+                            self.warmed(index, channel, warm);
+                        }
+                    }
+                    Err(error) => {
+                        for channel in channels {
+                            if let Some(Slot::Warming(warming)) = self.feeds[index].remove(&channel)
+                            {
+                                for pull in warming.pulls {
+                                    self.answer(pull.reply, Err(error.clone()));
+                                }
+                            }
+                        }
+                    }
+                }
+                self.warm(index);
+            }
+            Done::Resolved { index, pull, next } => match next {
+                Ok(next) => self.reach(
+                    index,
+                    Pull {
+                        from: From::Next(next),
+                        ..pull
+                    },
+                ),
+                Err(error) => self.answer(pull.reply, Err(error)),
+            },
+        }
+    }
+
+    /// The partition's end as of a moment after the question: the pulls that asked wait until it is read.
+    fn ended(
+        &mut self,
+        index: usize,
+        end: Result<i64, ProtocolError>,
+        reader: &mut broker::Reader,
+    ) {
+        let feed = &mut self.feeds[index];
+        feed.barrier.in_flight = false;
+        let asked = std::mem::take(&mut feed.barrier.asked);
+        match end {
+            Ok(end) => {
+                match feed.phase {
+                    Phase::Opening => {
+                        feed.read_to = end;
+                        self.assign(index, reader);
+                    }
+                    Phase::Broken { .. } => self.assign(index, reader),
+                    Phase::Reading | Phase::Closed => {}
+                }
+                let feed = &mut self.feeds[index];
+                feed.barrier
+                    .waiting
+                    .extend(asked.into_iter().map(|pull| (end, pull)));
+                self.progressed(Some(index));
+            }
+            Err(error) => {
+                for pull in asked {
+                    self.answer(pull.reply, Err(error.clone()));
+                }
+                if matches!(self.feeds[index].phase, Phase::Opening) {
+                    // Nothing was read yet: whoever asks next opens it again.
+                    self.feeds[index].phase = Phase::Closed;
+                }
+            }
+        }
+        if !self.feeds[index].barrier.unasked.is_empty() {
+            self.ask_end(index);
+        }
+    }
+
+    /// The feed got further: who waited for that goes on.
+    pub(super) fn progressed(&mut self, index: Option<usize>) {
+        let Some(index) = index else { return };
+        for pull in self.feeds[index].released() {
+            self.reach(index, pull);
+        }
+    }
+}
+
+/// A job is read by its owner or with `job.read`; one that nobody has heard of is nobody's (protocol section 2).
+fn may_read_job(pull: &Pull, hot: &Hot) -> Result<(), ProtocolError> {
+    if pull.channel.namespace() != "jobs" {
+        return Ok(());
+    }
+    match &pull.owner {
+        Some(user) if hot.warm.job_owner.as_deref() == Some(user) => Ok(()),
+        Some(_) => Err(ProtocolError::new(
+            ErrorName::PermissionDenied,
+            "no right to this job",
+        )),
+        None if hot.warm.state.last.is_none() && hot.warm.ring.len() == 0 => {
+            Err(ProtocolError::new(ErrorName::NotFound, "no such job"))
+        }
+        None => Ok(()),
+    }
+}
+
+fn chunk(
+    channel: schemas::Channel,
+    start: i64,
+    gap: Option<Gap>,
+    events: Vec<Arc<crate::event::Delivered>>,
+    next: i64,
+) -> Chunk {
+    Chunk {
+        channel,
+        start,
+        gap,
+        events,
+        next,
+        live: false,
+        reached_end: false,
+    }
+}

@@ -1,0 +1,237 @@
+//! The hub's questions to the tiers, asked off its task, and its housekeeping.
+
+use std::sync::Arc;
+
+use broker::Reader;
+use protocol::{ErrorName, ProtocolError};
+use schemas::Channel;
+use tokio::time::timeout;
+
+use super::{From, Hub, Pull, RETRY, feed::Phase, hot::Slot};
+use crate::{
+    place::Place,
+    shard::ToShard,
+    tier::{Spot, Tiers, Warm, away},
+};
+
+/// How long the broker may take to name a partition's end.
+const END: std::time::Duration = std::time::Duration::from_secs(4);
+
+/// What a question brought.
+pub(super) enum Done {
+    End {
+        index: usize,
+        end: Result<i64, ProtocolError>,
+    },
+    Warmed {
+        index: usize,
+        channels: Vec<Channel>,
+        warmed: Result<Vec<(Channel, Warm)>, ProtocolError>,
+    },
+    Resolved {
+        index: usize,
+        pull: Pull,
+        next: Result<i64, ProtocolError>,
+    },
+}
+
+pub(super) async fn end_of(tiers: Arc<Tiers>, place: Place, index: usize) -> Done {
+    let end = match timeout(END, tiers.log.watermarks(&place.topic, place.partition)).await {
+        Ok(Ok(watermarks)) => Ok(watermarks.high),
+        Ok(Err(error)) => {
+            tracing::warn!(?place, %error, "the partition's end cannot be had");
+            Err(away())
+        }
+        Err(_) => Err(away()),
+    };
+    Done::End { index, end }
+}
+
+pub(super) async fn warm(
+    tiers: Arc<Tiers>,
+    place: Place,
+    index: usize,
+    channels: Vec<Channel>,
+    live_from: i64,
+) -> Done {
+    let warmed = tiers.warm(&place, channels.clone(), live_from).await;
+    Done::Warmed {
+        index,
+        channels,
+        warmed,
+    }
+}
+
+pub(super) async fn resolve(
+    tiers: Arc<Tiers>,
+    spot: Spot,
+    index: usize,
+    read_to: i64,
+    pull: Pull,
+) -> Done {
+    let next = match pull.from {
+        From::Earliest => tiers.earliest(&spot).await,
+        From::Time(time_ms) => tiers.at_time(&spot, time_ms).await,
+        From::Last(n) => tiers
+            .older(&spot, 0, read_to, n as usize, &pull.wanted, (None, None))
+            .await
+            .map(|older| older.events.first().map_or(read_to, |e| e.offset)),
+        From::Next(next) => Ok(next),
+        From::Latest => Ok(read_to),
+    };
+    Done::Resolved {
+        index,
+        pull,
+        next: next.map(|n| n.min(read_to.max(0))),
+    }
+}
+
+impl Hub {
+    pub(super) fn assign(&mut self, index: usize, reader: &mut Reader) {
+        let feed = &mut self.feeds[index];
+        match reader.assign(&feed.place.topic, feed.place.partition, feed.read_to) {
+            Ok(()) => feed.phase = Phase::Reading,
+            Err(error) => {
+                tracing::warn!(place = ?feed.place, %error, "the partition cannot be assigned");
+                feed.phase = Phase::Broken {
+                    retry: self.now + RETRY,
+                };
+            }
+        }
+    }
+
+    /// Reading stopped for now; nothing was lost, it goes on at `read_to`.
+    pub(super) fn broken(&mut self, index: usize, reader: &mut Reader) {
+        let feed = &mut self.feeds[index];
+        reader.unassign(&feed.place.topic, feed.place.partition);
+        feed.phase = Phase::Broken {
+            retry: self.now + RETRY,
+        };
+    }
+
+    /// The log no longer holds where we read: drop what we know of the partition and begin again at its end.
+    /// Who listened pulls from where it is, and learns of the gap if there is one.
+    pub(super) fn reopen(&mut self, index: usize, reader: &mut Reader) {
+        self.broken(index, reader);
+        let channels: Vec<Channel> = self.feeds[index].slots.keys().cloned().collect();
+        for channel in channels {
+            match self.feeds[index].remove(&channel) {
+                Some(Slot::Hot(hot)) => {
+                    for (shard, round) in self.rounds.iter_mut().enumerate() {
+                        if hot.listeners[shard] > 0 {
+                            round.push(ToShard::Cut {
+                                channel: channel.clone(),
+                            });
+                        }
+                    }
+                    for pull in hot.parked {
+                        self.answer(pull.reply, Err(away()));
+                    }
+                }
+                Some(Slot::Warming(warming)) => {
+                    for pull in warming.pulls {
+                        self.answer(pull.reply, Err(away()));
+                    }
+                }
+                None => {}
+            }
+        }
+        self.feeds[index].phase = Phase::Opening;
+        self.ask_end(index);
+    }
+
+    /// Once a second: what waited too long is answered, what nobody needs is dropped, what broke is tried again.
+    pub(super) fn sweep(&mut self, reader: &mut Reader) {
+        let late = self.now.checked_sub(self.config.request_timeout);
+        for index in 0..self.feeds.len() {
+            if let Some(late) = late {
+                for pull in self.overdue(index, late) {
+                    let error = ProtocolError::new(
+                        ErrorName::Timeout,
+                        "this node could not read far enough in time",
+                    );
+                    self.answer(pull.reply, Err(error));
+                }
+            }
+            self.forget_idle(index);
+            match self.feeds[index].phase {
+                Phase::Broken { retry } if retry <= self.now => self.assign(index, reader),
+                Phase::Opening => self.ask_end(index),
+                Phase::Reading => self.close_idle(index, reader),
+                Phase::Closed | Phase::Broken { .. } => {}
+            }
+            self.warm(index);
+        }
+        self.trim();
+        self.metrics.ring_bytes.set(self.ring_bytes as i64);
+        let hot: usize = self.feeds.iter().map(|f| f.slots.len()).sum();
+        self.metrics.hot_channels.set(hot as i64);
+    }
+
+    /// A partition without a hot channel is no longer read after a while (D11).
+    fn close_idle(&mut self, index: usize, reader: &mut Reader) {
+        let feed = &self.feeds[index];
+        let durable = match self.directory.is_signals(&feed.place.topic) {
+            true => self
+                .by_place
+                .get(&self.directory.durable_beside(&feed.place))
+                .copied(),
+            false => Some(index),
+        };
+        let needed = durable.is_some_and(|i| {
+            let feed = &self.feeds[i];
+            !feed.slots.is_empty() || feed.barrier.in_flight || !feed.barrier.waiting.is_empty()
+        });
+        if !needed && self.now.duration_since(feed.used) > self.config.idle_after {
+            self.broken(index, reader);
+            self.feeds[index].phase = Phase::Closed;
+        }
+    }
+
+    fn overdue(&mut self, index: usize, late: tokio::time::Instant) -> Vec<Pull> {
+        let feed = &mut self.feeds[index];
+        let mut overdue = Vec::new();
+        if feed.barrier.waiting.iter().any(|(_, p)| p.asked < late) {
+            let (old, young): (Vec<_>, Vec<_>) = feed
+                .barrier
+                .waiting
+                .drain(..)
+                .partition(|(_, p)| p.asked < late);
+            feed.barrier.waiting = young;
+            overdue.extend(old.into_iter().map(|(_, p)| p));
+        }
+        for slot in feed.slots.values_mut() {
+            match slot {
+                Slot::Warming(warming) if warming.pulls.iter().any(|p| p.asked < late) => {
+                    let (old, young): (Vec<_>, Vec<_>) =
+                        warming.pulls.drain(..).partition(|p| p.asked < late);
+                    warming.pulls = young;
+                    overdue.extend(old);
+                }
+                Slot::Hot(hot) => hot.parked.retain(|p| !p.reply.is_gone()),
+                Slot::Warming(_) => {}
+            }
+        }
+        overdue
+    }
+
+    fn forget_idle(&mut self, index: usize) {
+        let idle_after = self.config.idle_after;
+        let now = self.now;
+        let idle: Vec<Channel> = self.feeds[index]
+            .slots
+            .iter()
+            .filter(|(_, slot)| match slot {
+                Slot::Hot(hot) => hot.is_idle() && now.duration_since(hot.used) > idle_after,
+                Slot::Warming(_) => false,
+            })
+            .map(|(channel, _)| channel.clone())
+            .collect();
+        for channel in idle {
+            if let Some(Slot::Hot(hot)) = self.feeds[index].remove(&channel) {
+                let freed: usize = hot.warm.ring.iter().map(|e| e.weight()).sum();
+                self.ring_bytes = self.ring_bytes.saturating_sub(freed);
+            }
+        }
+    }
+}

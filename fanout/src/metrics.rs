@@ -1,0 +1,48 @@
+//! What a fan-out node counts.
+
+use prometheus_client::metrics::{counter::Counter, gauge::Gauge};
+use service::Metrics;
+
+/// The figures of one node; clones share them.
+#[derive(Debug, Clone)]
+pub(crate) struct FanoutMetrics {
+    pub(crate) accepted: Counter,
+    pub(crate) delivered: Counter,
+    pub(crate) written_bytes: Counter,
+    pub(crate) lagged: Counter,
+    pub(crate) gaps: Counter,
+    pub(crate) stuck: Counter,
+    pub(crate) websockets: Gauge,
+    pub(crate) streams: Gauge,
+    pub(crate) subscriptions: Gauge,
+    pub(crate) hot_channels: Gauge,
+    pub(crate) ring_bytes: Gauge,
+}
+
+impl FanoutMetrics {
+    pub(crate) fn new(metrics: &Metrics) -> Self {
+        Self {
+            accepted: metrics.counter(
+                "fanout_events_accepted",
+                "Durable events accepted in channels with interest",
+            ),
+            delivered: metrics.counter("fanout_deliveries", "Events queued for a connection"),
+            written_bytes: metrics.counter("fanout_written_bytes", "Bytes written to WebSockets"),
+            lagged: metrics.counter(
+                "fanout_lagging",
+                "Times a subscription fell behind and went on from the log",
+            ),
+            gaps: metrics.counter("fanout_gaps", "Gaps told to subscribers"),
+            stuck: metrics.counter(
+                "fanout_stuck_connections",
+                "Connections closed because they read nothing",
+            ),
+            websockets: metrics.gauge("fanout_websockets", "Open WebSockets"),
+            streams: metrics.gauge("fanout_streams", "Open SSE and NDJSON streams"),
+            subscriptions: metrics
+                .gauge("fanout_subscriptions", "Subscriptions of all connections"),
+            hot_channels: metrics.gauge("fanout_hot_channels", "Channels with a ring on this node"),
+            ring_bytes: metrics.gauge("fanout_ring_bytes", "Bytes in the rings"),
+        }
+    }
+}

@@ -1,0 +1,108 @@
+//! The hot tail of one channel: its last accepted events in memory, in order, without a hole.
+
+use std::{collections::VecDeque, sync::Arc};
+
+use crate::event::Delivered;
+
+/// Holds **every** accepted event of the channel whose offset is at least [`Ring::from`].
+#[derive(Debug)]
+pub(crate) struct Ring {
+    from: i64,
+    events: VecDeque<Arc<Delivered>>,
+}
+
+/// What a ring has after a position.
+#[derive(Debug)]
+pub(crate) struct Slice {
+    pub(crate) events: Vec<Arc<Delivered>>,
+    /// Whether nothing is left after the last of `events`.
+    pub(crate) reached_end: bool,
+}
+
+impl Ring {
+    /// An empty ring that answers for every event from offset `from` on.
+    pub(crate) fn new(from: i64) -> Self {
+        Self {
+            from,
+            events: VecDeque::new(),
+        }
+    }
+
+    pub(crate) fn from(&self) -> i64 {
+        self.from
+    }
+
+    pub(crate) fn push(&mut self, event: Arc<Delivered>) {
+        debug_assert!(
+            self.events
+                .back()
+                .is_none_or(|last| last.offset < event.offset)
+        );
+        self.events.push_back(event);
+    }
+
+    /// Forgets the oldest event if it is the one at `offset`; says how many bytes that freed.
+    pub(crate) fn evict(&mut self, offset: i64) -> usize {
+        match self.events.front() {
+            Some(oldest) if oldest.offset == offset => {
+                let weight = oldest.weight();
+                self.from = offset + 1;
+                self.events.pop_front();
+                if self.events.capacity() > 64 && self.events.len() * 4 < self.events.capacity() {
+                    self.events.shrink_to(self.events.len() * 2);
+                }
+                weight
+            }
+            _ => 0,
+        }
+    }
+
+    /// The events with an offset of at least `next`, at most about `bytes_max` (at least one); `None` when
+    /// the ring does not reach back that far.
+    pub(crate) fn after(&self, next: i64, bytes_max: usize) -> Option<Slice> {
+        if next < self.from {
+            return None;
+        }
+        let first = self.events.partition_point(|e| e.offset < next);
+        let mut bytes = 0;
+        let mut events = Vec::new();
+        for event in self.events.range(first..) {
+            if bytes > 0 && bytes + event.line().len() > bytes_max {
+                return Some(Slice {
+                    events,
+                    reached_end: false,
+                });
+            }
+            bytes += event.line().len();
+            events.push(Arc::clone(event));
+        }
+        Some(Slice {
+            events,
+            reached_end: true,
+        })
+    }
+
+    /// The position from which the last `n` events that pass `wanted` follow; `None` when the ring holds fewer.
+    pub(crate) fn last(&self, n: usize, wanted: impl Fn(&Delivered) -> bool) -> Option<i64> {
+        self.events
+            .iter()
+            .rev()
+            .filter(|e| wanted(e))
+            .nth(n.saturating_sub(1))
+            .map(|e| e.offset)
+    }
+
+    /// The event at exactly this offset.
+    pub(crate) fn at(&self, offset: i64) -> Option<&Arc<Delivered>> {
+        let index = self.events.partition_point(|e| e.offset < offset);
+        self.events.get(index).filter(|e| e.offset == offset)
+    }
+
+    pub(crate) fn iter(&self) -> impl Iterator<Item = &Arc<Delivered>> {
+        self.events.iter()
+    }
+
+    pub(crate) fn len(&self) -> usize {
+        self.events.len()
+    }
+}

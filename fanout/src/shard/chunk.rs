@@ -1,0 +1,248 @@
+//! Pulls and what they bring: the answer to a subscription, a gap, events, and the step from backlog to live.
+
+use std::sync::Arc;
+
+use protocol::{ErrorName, ProtocolError, close, server};
+use serde_json::json;
+use tokio::time::Instant;
+
+use super::{
+    ConnKey, Mode, Shard, SubKey,
+    deliver::{is_websocket, line_of},
+    sub::{Start, Step, Sub},
+};
+use crate::{
+    hub::{Command, From, Pull, Reply},
+    tier::{Chunk, Gap},
+};
+
+/// Bytes of one pull: several may be under way at once within the connection's bound.
+const PULL_BYTES: usize = 48 * 1024;
+/// Pulls of one connection at the same time.
+const PULLS_MAX: u8 = 4;
+/// With less than this queued, a connection pulls more.
+const HUNGRY_BELOW: usize = 64 * 1024;
+
+impl Shard {
+    /// Starts the pulls that the connection has room for.
+    pub(super) fn feed(&mut self, key: ConnKey) {
+        loop {
+            let reply = Reply::Shard {
+                mailbox: Arc::clone(&self.mailbox),
+                sub: SubKey {
+                    conn: key,
+                    serial: 0,
+                },
+            };
+            let shard = self.mailbox.shard();
+            let Some(conn) = self.conn(key) else { return };
+            if !conn.is_open() || conn.pulling >= PULLS_MAX || conn.out.bytes() >= HUNGRY_BELOW {
+                return;
+            }
+            // Subscriptions that catch up take turns.
+            let count = conn.subs.len();
+            let mut turns = (0..count).map(|i| (conn.turn + i) % count);
+            let Some(at) = turns.find(|&i| conn.subs[i].mode == Mode::Ready) else {
+                return;
+            };
+            conn.turn = at + 1;
+            conn.pulling += 1;
+            let sub = &mut conn.subs[at];
+            sub.mode = Mode::Pulling;
+            let pull = pull_for(sub, shard, with_serial(reply, sub.serial));
+            let hub = self.node.hub_of(&pull.channel);
+            self.command(hub, Command::Pull(pull));
+        }
+    }
+
+    /// A pull is answered.
+    pub(super) fn pulled(&mut self, key: SubKey, pulled: Result<Box<Chunk>, ProtocolError>) {
+        if let Some(conn) = self.conn(key.conn) {
+            conn.pulling = conn.pulling.saturating_sub(1);
+            self.hungry.push(key.conn);
+        }
+        let known = self
+            .conn(key.conn)
+            .is_some_and(|c| c.is_open() && c.sub(key.serial).is_some());
+        match pulled {
+            Ok(chunk) if known => self.take(key, *chunk),
+            // The subscription ended meanwhile; if the hub attached it, it is detached again. Which channel that was
+            // only the chunk's events or the hub know, so the chunk carries it.
+            Ok(chunk) if chunk.live => self.detach(chunk.channel),
+            Ok(_) => {}
+            Err(error) if known => self.refused(key, &error),
+            Err(_) => {}
+        }
+    }
+
+    fn take(&mut self, key: SubKey, chunk: Chunk) {
+        let index = key.conn.index;
+        let Some(sub) = self.conns[index].sub(key.serial) else {
+            return;
+        };
+        let opening = sub.opening.take();
+        if opening.is_some() || chunk.gap.is_some() {
+            sub.next = chunk.start;
+        }
+        if let Some(opening) = opening {
+            let lost = chunk.gap.is_some() || opening.start.outlived.is_some();
+            self.answer_subscription(key, opening.request, &opening.start, chunk.start, !lost);
+            if let Some(from) = opening.start.outlived {
+                let to = self.cursor_of(key, chunk.start);
+                self.tell_gap(key, Some(from), to, server::GapReason::Epoch);
+            }
+        }
+        if let Some(Gap { from, to, reason }) = chunk.gap {
+            let (from, to) = (self.cursor_of(key, from), self.cursor_of(key, to));
+            self.tell_gap(key, from, to, reason);
+        }
+        for event in &chunk.events {
+            let Some(sub) = self.conns[index].sub(key.serial) else {
+                return;
+            };
+            match sub.step(event) {
+                Step::Deliver => self.push_event(index, event, None),
+                Step::Pass => {}
+                Step::Full => {
+                    sub.mode = Mode::Paused;
+                    if chunk.live {
+                        self.detach(chunk.channel);
+                    }
+                    return;
+                }
+            }
+        }
+        let Some(sub) = self.conns[index].sub(key.serial) else {
+            return;
+        };
+        sub.next = sub.next.max(chunk.next);
+        if !chunk.live {
+            sub.mode = Mode::Ready;
+            return;
+        }
+        if std::mem::take(&mut sub.announce) {
+            let (asked, next) = (sub.asked.clone(), sub.next);
+            let cursor = self.cursor_of(key, next).unwrap_or_default();
+            let id = self.stream_cursor(index);
+            self.say_event(
+                index,
+                "caught_up",
+                server::caught_up(asked.as_str(), &cursor),
+                id.as_deref(),
+            );
+        }
+        self.enliven(key);
+    }
+
+    fn answer_subscription(
+        &mut self,
+        key: SubKey,
+        request: Option<String>,
+        start: &Start,
+        at: i64,
+        recovered: bool,
+    ) {
+        let index = key.conn.index;
+        if !is_websocket(&self.conns[index]) {
+            return;
+        }
+        let cursor = self.cursor_of(key, at);
+        let Some(sub) = self.conns[index].sub(key.serial) else {
+            return;
+        };
+        let asked = sub.asked.clone();
+        let data = json!({
+            "channel": asked.as_str(),
+            "cursor": cursor,
+            "recovered": recovered,
+            "wasRecovering": start.was_recovering,
+        });
+        let message = match request {
+            Some(id) => server::response(&id, &data),
+            None => server::subscribed(asked.as_str(), &data),
+        };
+        self.say(index, line_of(message));
+    }
+
+    fn tell_gap(
+        &mut self,
+        key: SubKey,
+        from: Option<String>,
+        to: Option<String>,
+        reason: server::GapReason,
+    ) {
+        let Some(sub) = self.conns[key.conn.index].sub(key.serial) else {
+            return;
+        };
+        let gap = server::gap(sub.asked.as_str(), from.as_deref(), to.as_deref(), reason);
+        self.node.metrics.gaps.inc();
+        self.say_event(key.conn.index, "gap", gap, None);
+    }
+
+    /// The cursor of a position in the subscription's channel.
+    fn cursor_of(&mut self, key: SubKey, next: i64) -> Option<String> {
+        let node = Arc::clone(&self.node);
+        let sub = self.conn(key.conn)?.sub(key.serial)?;
+        let place = node.directory.durable(&sub.channel);
+        Some(node.tiers.framer.cursor(&sub.channel, &place, next))
+    }
+
+    /// A pull failed: a subscription that was not answered yet is refused; one that was tries again at the next tick.
+    fn refused(&mut self, key: SubKey, error: &ProtocolError) {
+        let index = key.conn.index;
+        let Some(sub) = self.conns[index].sub(key.serial) else {
+            return;
+        };
+        if sub.opening.is_none() && error.name.retryable() {
+            sub.mode = Mode::Waiting;
+            return;
+        }
+        let asked = sub.asked.clone();
+        let opening = sub.opening.take();
+        let request = opening.and_then(|o| o.request);
+        let sugar = request.is_none();
+        let message = server::error(request.as_deref(), Some(asked.as_str()), error, self.now_ms);
+        self.remove_sub(index, key.serial);
+        self.say_event(index, "error", message, None);
+        if sugar && is_websocket(&self.conns[index]) {
+            self.close(index, close::SUBSCRIPTION_REFUSED, error.name.as_str());
+        } else if !is_websocket(&self.conns[index]) {
+            self.close(index, close::INTERNAL, ErrorName::Internal.as_str());
+        }
+    }
+
+    /// Ends one subscription.
+    pub(super) fn remove_sub(&mut self, index: usize, serial: u64) {
+        let subs = &mut self.conns[index].subs;
+        if let Some(at) = subs.iter().position(|s| s.serial == serial) {
+            let sub = subs.remove(at);
+            self.end(sub);
+        }
+    }
+}
+
+fn pull_for(sub: &Sub, shard: usize, reply: Reply) -> Pull {
+    let opening = sub.opening.as_deref();
+    Pull {
+        channel: sub.channel.clone(),
+        from: opening.map_or(From::Next(sub.next), |o| o.start.from),
+        barrier: opening.is_some(),
+        attach: Some(shard),
+        park: false,
+        owner: opening.and_then(|o| o.start.owner.clone()),
+        wanted: sub.wanted.clone(),
+        bytes_max: PULL_BYTES,
+        asked: Instant::now(),
+        reply,
+    }
+}
+
+fn with_serial(reply: Reply, serial: u64) -> Reply {
+    match reply {
+        Reply::Shard { mailbox, sub } => Reply::Shard {
+            mailbox,
+            sub: SubKey { serial, ..sub },
+        },
+        once => once,
+    }
+}

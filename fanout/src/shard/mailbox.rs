@@ -1,0 +1,137 @@
+//! What a shard is told by the rest of the node, in order, and the bell that wakes it.
+
+use std::{
+    io,
+    sync::{
+        Arc, Mutex, PoisonError,
+        atomic::{AtomicBool, AtomicUsize, Ordering},
+    },
+};
+
+use bytes::Bytes;
+use mio::Waker;
+use protocol::ProtocolError;
+use schemas::Channel;
+use tokio::sync::Notify;
+
+use super::{NewConnection, NewStream};
+use crate::{event::Delivered, tier::Chunk};
+
+/// Rounds of the hubs that a shard may have unread before the hubs wait for it.
+const ROUNDS_MAX: usize = 64;
+
+/// A connection of a shard, for as long as it lives: places are used again, serials are not.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub(crate) struct ConnKey {
+    pub(crate) index: usize,
+    pub(crate) serial: u64,
+}
+
+/// A subscription of a connection.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub(crate) struct SubKey {
+    pub(crate) conn: ConnKey,
+    pub(crate) serial: u64,
+}
+
+/// What a shard is told.
+#[derive(Debug)]
+pub(crate) enum ToShard {
+    /// An event for everybody who listens to the channel.
+    Event {
+        channel: Channel,
+        event: Arc<Delivered>,
+    },
+    /// The answer to a subscription's pull.
+    Pulled {
+        sub: SubKey,
+        pulled: Result<Box<Chunk>, ProtocolError>,
+    },
+    /// The hub dropped the channel: listeners pull from where they are.
+    Cut { channel: Channel },
+    /// A WebSocket is handed over.
+    Adopt(Box<NewConnection>),
+    /// A streamed HTTP answer is handed over.
+    Stream(Box<NewStream>),
+    /// The answer to a request that was worked on elsewhere.
+    Answer {
+        conn: ConnKey,
+        message: Option<Bytes>,
+    },
+    /// The body of a streamed answer took what was queued.
+    Drained(ConnKey),
+    /// The body of a streamed answer was dropped.
+    Gone(ConnKey),
+    /// Close everything, spread over this many milliseconds.
+    Drain { spread_ms: u64 },
+}
+
+/// The way into one shard.
+#[derive(Debug)]
+pub(crate) struct Mailbox {
+    shard: usize,
+    queue: Mutex<Vec<ToShard>>,
+    rounds: AtomicUsize,
+    room: Notify,
+    rung: AtomicBool,
+    waker: Waker,
+}
+
+impl Mailbox {
+    pub(crate) fn new(shard: usize, waker: Waker) -> Self {
+        Self {
+            shard,
+            queue: Mutex::new(Vec::new()),
+            rounds: AtomicUsize::new(0),
+            room: Notify::new(),
+            rung: AtomicBool::new(false),
+            waker,
+        }
+    }
+
+    pub(crate) fn shard(&self) -> usize {
+        self.shard
+    }
+
+    /// Never waits. What comes this way is bounded by what each connection may have under way.
+    pub(crate) fn post(&self, message: ToShard) {
+        self.lock().push(message);
+        self.ring();
+    }
+
+    /// A hub's round: waits while the shard has too many unread.
+    pub(crate) async fn post_round(&self, mut round: Vec<ToShard>) {
+        loop {
+            let room = self.room.notified();
+            if self.rounds.load(Ordering::Acquire) < ROUNDS_MAX {
+                break;
+            }
+            room.await;
+        }
+        self.rounds.fetch_add(1, Ordering::AcqRel);
+        self.lock().append(&mut round);
+        self.ring();
+    }
+
+    /// Everything that came since the last time, into `into`, which must be empty.
+    pub(super) fn take(&self, into: &mut Vec<ToShard>) {
+        self.rung.store(false, Ordering::Release);
+        std::mem::swap(&mut *self.lock(), into);
+        if self.rounds.swap(0, Ordering::AcqRel) >= ROUNDS_MAX {
+            self.room.notify_waiters();
+        }
+    }
+
+    fn ring(&self) {
+        if !self.rung.swap(true, Ordering::AcqRel)
+            && let Err(error) = self.waker.wake()
+            && error.kind() != io::ErrorKind::WouldBlock
+        {
+            tracing::error!(%error, shard = self.shard, "a shard cannot be woken");
+        }
+    }
+
+    fn lock(&self) -> std::sync::MutexGuard<'_, Vec<ToShard>> {
+        self.queue.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}

@@ -1,0 +1,496 @@
+//! A shard: one thread that owns its connections, their subscriptions and their queues; no locks, no task and no
+//! timer per connection. It waits for sockets and its mailbox, does everything that is there, and then writes to
+//! each touched connection once.
+
+mod chunk;
+mod conn;
+mod deliver;
+mod mailbox;
+mod out;
+mod request;
+mod stream;
+mod sub;
+mod tick;
+mod ws;
+
+use std::{
+    collections::{HashMap, VecDeque},
+    io,
+    sync::Arc,
+    thread,
+    time::{Duration, Instant},
+};
+
+use bytes::Bytes;
+use mio::{Events, Interest, Poll, Token, Waker};
+use protocol::{Identity, close, server};
+use schemas::Channel;
+use slab::Slab;
+
+use crate::{guard::Guard, hub::Command, node::Node};
+use conn::{Conn, Phase, Wire};
+use out::{Flushed, close_frame};
+use ws::{READ_MAX, Ws};
+
+pub(crate) use mailbox::{ConnKey, Mailbox, SubKey, ToShard};
+pub(crate) use request::window_of;
+pub(crate) use stream::{Form, Pipe, PipeBody};
+pub(crate) use sub::{Mode, Opening, Start, Step, Sub, Window};
+
+/// The mailbox's token; connections have their place in the slab.
+const MAILBOX: Token = Token(usize::MAX);
+/// How long a closed connection may take to say goodbye.
+const GOODBYE: Duration = Duration::from_secs(5);
+/// How often time is looked at.
+const TICK: Duration = Duration::from_millis(500);
+
+/// A WebSocket whose handshake is done.
+#[derive(Debug)]
+pub(crate) struct NewConnection {
+    pub(crate) id: Box<str>,
+    pub(crate) socket: std::net::TcpStream,
+    pub(crate) early: Vec<u8>,
+    /// Who it is, that it will say so, or why it must go at once.
+    pub(crate) who: Admission,
+    /// The subscription that the path makes.
+    pub(crate) subscribe: Option<Box<protocol::client::Subscribe>>,
+    pub(crate) guard: Guard,
+}
+
+/// What the handshake knows of a client.
+#[derive(Debug)]
+pub(crate) enum Admission {
+    Known(Arc<Identity>),
+    /// A `connect` request must come first.
+    Awaited,
+    Refused(protocol::ProtocolError),
+}
+
+/// A streamed HTTP answer, its first chunks pulled.
+#[derive(Debug)]
+pub(crate) struct NewStream {
+    pub(crate) id: Box<str>,
+    pub(crate) who: Arc<Identity>,
+    pub(crate) pipe: Arc<Pipe>,
+    pub(crate) form: Form,
+    pub(crate) subs: Vec<(Sub, Box<crate::tier::Chunk>)>,
+    pub(crate) guard: Guard,
+}
+
+/// A thread's worth of connections.
+pub(crate) struct Shard {
+    node: Arc<Node>,
+    poll: Poll,
+    mailbox: Arc<Mailbox>,
+    conns: Slab<Conn>,
+    serials: u64,
+    /// Live subscriptions by channel.
+    live: HashMap<Channel, Vec<SubKey>>,
+    /// Connections with something to write.
+    dirty: Vec<usize>,
+    /// Connections with more to read than one turn's worth.
+    unread: Vec<usize>,
+    /// Connections whose subscriptions may pull.
+    hungry: Vec<ConnKey>,
+    /// Commands that a full hub did not take; bounded by the subscriptions.
+    unsent: VecDeque<(usize, Command)>,
+    awaited_subscriptions: HashMap<u64, Box<protocol::client::Subscribe>>,
+    read_buffer: Box<[u8]>,
+    write_buffer: Vec<u8>,
+    now: Instant,
+    now_ms: i64,
+    ticked: Instant,
+    /// Closing all connections: the next to close, and how many at a tick.
+    drain: Option<tick::Drain>,
+}
+
+impl Shard {
+    /// The poll and mailbox of a shard, made before the node so that others can reach it.
+    pub(crate) fn open(index: usize) -> io::Result<(Poll, Arc<Mailbox>)> {
+        let poll = Poll::new()?;
+        let waker = Waker::new(poll.registry(), MAILBOX)?;
+        Ok((poll, Arc::new(Mailbox::new(index, waker))))
+    }
+
+    /// Runs the shard on a thread of its own until it was told to drain and the last connection is gone.
+    pub(crate) fn start(
+        node: Arc<Node>,
+        poll: Poll,
+        mailbox: Arc<Mailbox>,
+    ) -> io::Result<thread::JoinHandle<()>> {
+        thread::Builder::new()
+            .name(format!("shard-{}", mailbox.shard()))
+            .spawn(move || {
+                let now = Instant::now();
+                let shard = Shard {
+                    node,
+                    poll,
+                    mailbox,
+                    conns: Slab::new(),
+                    serials: 0,
+                    live: HashMap::new(),
+                    dirty: Vec::new(),
+                    unread: Vec::new(),
+                    hungry: Vec::new(),
+                    unsent: VecDeque::new(),
+                    awaited_subscriptions: HashMap::new(),
+                    read_buffer: vec![0; READ_MAX].into_boxed_slice(),
+                    write_buffer: Vec::new(),
+                    now,
+                    now_ms: service::http::now_ms(),
+                    ticked: now,
+                    drain: None,
+                };
+                shard.run();
+            })
+    }
+
+    fn run(mut self) {
+        let mut events = Events::with_capacity(1024);
+        let mut inbox = Vec::new();
+        loop {
+            let timeout = if self.unread.is_empty() && self.unsent.is_empty() {
+                TICK
+            } else {
+                Duration::from_millis(1)
+            };
+            match self.poll.poll(&mut events, Some(timeout)) {
+                Ok(()) => {}
+                Err(error) if error.kind() == io::ErrorKind::Interrupted => continue,
+                Err(error) => {
+                    tracing::error!(%error, shard = self.mailbox.shard(), "a shard cannot wait for its sockets");
+                    return;
+                }
+            }
+            self.now = Instant::now();
+            self.now_ms = service::http::now_ms();
+            for index in std::mem::take(&mut self.unread) {
+                self.readable(index);
+            }
+            let mut rung = false;
+            for event in &events {
+                let Token(index) = event.token();
+                if event.token() == MAILBOX {
+                    rung = true;
+                    continue;
+                }
+                if event.is_writable() {
+                    self.mark(index);
+                }
+                if event.is_readable() || event.is_read_closed() || event.is_error() {
+                    self.readable(index);
+                }
+            }
+            if rung {
+                self.mailbox.take(&mut inbox);
+                for message in inbox.drain(..) {
+                    self.told(message);
+                }
+            }
+            if self.now.duration_since(self.ticked) >= TICK {
+                self.ticked = self.now;
+                self.tick();
+            }
+            self.settle();
+            if self.drain.is_some() && self.conns.is_empty() {
+                return;
+            }
+        }
+    }
+
+    fn told(&mut self, message: ToShard) {
+        match message {
+            ToShard::Event { channel, event } => self.broadcast(&channel, &event),
+            ToShard::Pulled { sub, pulled } => self.pulled(sub, pulled),
+            ToShard::Cut { channel } => self.cut(&channel),
+            ToShard::Adopt(new) => self.adopt(*new),
+            ToShard::Stream(new) => self.adopt_stream(*new),
+            ToShard::Answer { conn, message } => {
+                if let Some(known) = self.conn(conn) {
+                    known.waiting = known.waiting.saturating_sub(1);
+                    if let Some(message) = message {
+                        self.say(conn.index, message);
+                    }
+                }
+            }
+            ToShard::Drained(key) => {
+                if self.conn(key).is_some() {
+                    self.mark(key.index);
+                }
+            }
+            ToShard::Gone(key) => {
+                if self.conn(key).is_some() {
+                    self.forget(key.index);
+                }
+            }
+            ToShard::Drain { spread_ms } => self.begin_drain(spread_ms),
+        }
+    }
+
+    /// The end of a round: write what is queued, pull what there is room for, until neither brings anything new.
+    fn settle(&mut self) {
+        for _ in 0..2 {
+            for index in std::mem::take(&mut self.dirty) {
+                self.flush(index);
+            }
+            for key in std::mem::take(&mut self.hungry) {
+                self.feed(key);
+            }
+        }
+        while let Some((hub, command)) = self.unsent.pop_front() {
+            if let Err(error) = self.node.hubs[hub].try_send(command) {
+                self.unsent.push_front((hub, error.into_inner()));
+                break;
+            }
+        }
+    }
+
+    fn adopt(&mut self, new: NewConnection) {
+        let socket = mio::net::TcpStream::from_std(new.socket);
+        let ws = Ws::new(socket, new.early, &self.node.limits);
+        let who = match &new.who {
+            Admission::Known(who) => Some(Arc::clone(who)),
+            _ => None,
+        };
+        let index = self.insert(new.id, who, Wire::Ws(ws), new.guard);
+        self.node.metrics.websockets.inc();
+        let conn = &mut self.conns[index];
+        let serial = conn.serial;
+        if let Wire::Ws(ws) = &mut conn.wire
+            && let Err(error) = self.poll.registry().register(
+                &mut ws.socket,
+                Token(index),
+                Interest::READABLE | Interest::WRITABLE,
+            )
+        {
+            tracing::warn!(%error, "a socket cannot be watched");
+            return self.forget(index);
+        }
+        match new.who {
+            Admission::Known(_) => {
+                self.greet(index);
+                if let Some(subscribe) = new.subscribe {
+                    self.subscribe(index, None, *subscribe);
+                }
+            }
+            Admission::Awaited => {
+                if let Some(subscribe) = new.subscribe {
+                    self.awaited_subscriptions.insert(serial, subscribe);
+                }
+            }
+            Admission::Refused(error) => {
+                self.say(index, server::error(None, None, &error, self.now_ms));
+                self.close(
+                    index,
+                    error.name.close_code().unwrap_or(close::AUTH),
+                    error.name.as_str(),
+                );
+            }
+        }
+        // What came with the handshake waits in the codec; a socket that is already readable tells so itself.
+        self.unread.push(index);
+    }
+
+    fn adopt_stream(&mut self, new: NewStream) {
+        let wire = Wire::Http {
+            pipe: Arc::clone(&new.pipe),
+            form: new.form,
+        };
+        let index = self.insert(new.id, Some(new.who), wire, new.guard);
+        self.node.metrics.streams.inc();
+        let key = self.conns[index].key(index);
+        if !new.pipe.owned_by(key) || self.drain.is_some() {
+            new.pipe.finish();
+            return self.forget(index);
+        }
+        let mut chunks = Vec::with_capacity(new.subs.len());
+        for (mut sub, chunk) in new.subs {
+            self.serials += 1;
+            sub.serial = self.serials;
+            sub.next = chunk.start;
+            chunks.push((
+                SubKey {
+                    conn: key,
+                    serial: sub.serial,
+                },
+                chunk,
+            ));
+            self.conns[index].subs.push(sub);
+            self.node.metrics.subscriptions.inc();
+        }
+        self.greet(index);
+        for (sub, chunk) in chunks {
+            self.pulled(sub, Ok(chunk));
+        }
+    }
+
+    fn insert(
+        &mut self,
+        id: Box<str>,
+        who: Option<Arc<Identity>>,
+        wire: Wire,
+        guard: Guard,
+    ) -> usize {
+        self.serials += 1;
+        self.conns.insert(Conn {
+            serial: self.serials,
+            id,
+            who,
+            wire,
+            subs: Vec::new(),
+            out: out::Out::default(),
+            conflated: Vec::new(),
+            opened: self.now,
+            heard: self.now,
+            spoke: self.now,
+            beat: self.now,
+            stuck_since: None,
+            turn: 0,
+            pulling: 0,
+            waiting: 0,
+            methods: None,
+            malformed: None,
+            phase: Phase::Open,
+            answered: false,
+            handed: 0,
+            told_expiring: false,
+            dirty: false,
+            _guard: guard,
+        })
+    }
+
+    /// The connection, if it is still the one that was meant.
+    fn conn(&mut self, key: ConnKey) -> Option<&mut Conn> {
+        self.conns
+            .get_mut(key.index)
+            .filter(|c| c.serial == key.serial)
+    }
+
+    /// Queues one message of ours; line or block, as the wire needs it.
+    fn say(&mut self, index: usize, message: impl Into<Bytes>) {
+        let Some(conn) = self.conns.get_mut(index) else {
+            return;
+        };
+        if conn.is_open() {
+            conn.out.push(message.into());
+            self.mark(index);
+        }
+    }
+
+    fn mark(&mut self, index: usize) {
+        if let Some(conn) = self.conns.get_mut(index)
+            && !conn.dirty
+        {
+            conn.dirty = true;
+            self.dirty.push(index);
+        }
+    }
+
+    /// Writes what is queued. When everything went out, what waited for room may go on.
+    fn flush(&mut self, index: usize) {
+        let Some(conn) = self.conns.get_mut(index) else {
+            return;
+        };
+        conn.dirty = false;
+        let before = conn.out.bytes();
+        let flushed = match &mut conn.wire {
+            Wire::Ws(ws) => match conn.out.flush(&mut ws.socket, &mut self.write_buffer) {
+                Ok(flushed) => flushed,
+                Err(_) => return self.forget(index),
+            },
+            Wire::Http { pipe, .. } => {
+                let mut room = pipe.has_room();
+                let mut progress = false;
+                while room {
+                    let mut bytes = 0;
+                    let out = &mut conn.out;
+                    pipe.push(std::iter::from_fn(|| {
+                        (bytes < 16 * 1024)
+                            .then(|| out.take())
+                            .flatten()
+                            .inspect(|m| bytes += m.len())
+                    }));
+                    if bytes == 0 {
+                        break;
+                    }
+                    progress = true;
+                    room = pipe.has_room();
+                }
+                if conn.out.bytes() == 0 {
+                    Flushed::Empty
+                } else {
+                    Flushed::Blocked { progress }
+                }
+            }
+        };
+        self.node
+            .metrics
+            .written_bytes
+            .inc_by(before.saturating_sub(conn.out.bytes()) as u64);
+        match flushed {
+            Flushed::Empty => {
+                if before > 0 {
+                    conn.spoke = self.now;
+                }
+                conn.stuck_since = None;
+                conn.handed = conn.subs.first().map_or(conn.handed, |s| s.next);
+                if !conn.is_open() && (conn.answered || matches!(conn.wire, Wire::Http { .. })) {
+                    return self.forget(index);
+                }
+                let conflated: Vec<_> = conn.unconflate().collect();
+                let hungry = conn
+                    .subs
+                    .iter()
+                    .any(|s| s.mode == Mode::Ready)
+                    .then(|| conn.key(index));
+                for (event, line) in conflated {
+                    self.push_event(index, &event, line);
+                }
+                self.hungry.extend(hungry);
+            }
+            Flushed::Blocked { progress } => {
+                if progress || conn.stuck_since.is_none() {
+                    conn.stuck_since = Some(self.now);
+                }
+                if progress {
+                    conn.spoke = self.now;
+                }
+            }
+        }
+    }
+
+    /// Says goodbye: nothing is read any more, and the socket is dropped when the client has answered or in 5 s.
+    fn close(&mut self, index: usize, code: u16, reason: &str) {
+        self.drop_subs(index);
+        let Some(conn) = self.conns.get_mut(index) else {
+            return;
+        };
+        if !conn.is_open() {
+            return;
+        }
+        conn.phase = Phase::Closing(self.now + GOODBYE);
+        if let Wire::Ws(_) = &conn.wire {
+            conn.out.finish(close_frame(code, reason));
+        }
+        self.mark(index);
+    }
+
+    /// The connection is over.
+    fn forget(&mut self, index: usize) {
+        self.drop_subs(index);
+        let Some(mut conn) = self.conns.try_remove(index) else {
+            return;
+        };
+        self.awaited_subscriptions.remove(&conn.serial);
+        match &mut conn.wire {
+            Wire::Ws(ws) => {
+                drop(self.poll.registry().deregister(&mut ws.socket));
+                self.node.metrics.websockets.dec();
+            }
+            Wire::Http { pipe, .. } => {
+                pipe.finish();
+                self.node.metrics.streams.dec();
+            }
+        }
+    }
+}

@@ -1,0 +1,188 @@
+//! What is queued for one connection: shared messages, framed at the last moment and written together.
+
+use std::{
+    collections::VecDeque,
+    io::{self, Write},
+};
+
+use bytes::Bytes;
+
+/// Payload bytes packed into one WebSocket frame, unless one message is larger.
+const FRAME_MAX: usize = 64 * 1024;
+/// Bytes put together for one write.
+const WRITE_MAX: usize = 256 * 1024;
+
+/// The queue of one connection. Empty, it holds no memory.
+#[derive(Debug, Default)]
+pub(crate) struct Out {
+    /// Whole messages, each ending in a newline.
+    queue: VecDeque<Bytes>,
+    queued: usize,
+    /// Control frames, ready made: they go between messages.
+    control: Vec<u8>,
+    /// Framed bytes that the socket did not take yet.
+    partial: Vec<u8>,
+    /// Goes out after everything else; nothing follows it.
+    close: Option<Vec<u8>>,
+}
+
+/// How a flush ended.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Flushed {
+    /// Nothing is left.
+    Empty,
+    /// The socket is full.
+    Blocked { progress: bool },
+}
+
+impl Out {
+    /// Bytes that wait.
+    pub(crate) fn bytes(&self) -> usize {
+        self.queued + self.partial.len()
+    }
+
+    pub(crate) fn is_empty(&self) -> bool {
+        self.queue.is_empty() && self.partial.is_empty()
+    }
+
+    /// The socket did not take everything the last time.
+    pub(crate) fn is_blocked(&self) -> bool {
+        !self.partial.is_empty()
+    }
+
+    pub(crate) fn push(&mut self, message: Bytes) {
+        self.queued += message.len();
+        self.queue.push_back(message);
+    }
+
+    pub(crate) fn push_control(&mut self, frame: &[u8]) {
+        self.control.extend_from_slice(frame);
+    }
+
+    /// The last thing this connection says.
+    pub(crate) fn finish(&mut self, frame: Vec<u8>) {
+        self.close.get_or_insert(frame);
+    }
+
+    /// Forgets the messages that have not begun to be written.
+    pub(crate) fn clear(&mut self) {
+        self.queue = VecDeque::new();
+        self.queued = 0;
+    }
+
+    /// The messages, for a wire that does its own framing.
+    pub(crate) fn take(&mut self) -> Option<Bytes> {
+        let message = self.queue.pop_front()?;
+        self.queued -= message.len();
+        Some(message)
+    }
+
+    /// Writes as much as the socket takes: all that is queued in as few writes as there are blocks of 256 KiB.
+    pub(crate) fn flush(
+        &mut self,
+        socket: &mut impl Write,
+        scratch: &mut Vec<u8>,
+    ) -> io::Result<Flushed> {
+        let mut progress = false;
+        if !self.partial.is_empty() {
+            let written = write_some(socket, &self.partial)?;
+            progress = written > 0;
+            self.partial.drain(..written);
+            if !self.partial.is_empty() {
+                return Ok(Flushed::Blocked { progress });
+            }
+            self.partial = Vec::new();
+        }
+        loop {
+            self.frame(scratch);
+            if scratch.is_empty() {
+                if self.queue.capacity() > 32 {
+                    self.queue = VecDeque::new();
+                }
+                return Ok(Flushed::Empty);
+            }
+            let written = write_some(socket, scratch)?;
+            progress |= written > 0;
+            if written < scratch.len() {
+                self.partial = scratch[written..].to_vec();
+                return Ok(Flushed::Blocked { progress });
+            }
+        }
+    }
+
+    fn frame(&mut self, scratch: &mut Vec<u8>) {
+        scratch.clear();
+        if !self.control.is_empty() {
+            scratch.append(&mut self.control);
+        }
+        while scratch.len() < WRITE_MAX && !self.queue.is_empty() {
+            let mut payload = 0;
+            let mut count = 0;
+            for message in &self.queue {
+                if count > 0 && payload + message.len() > FRAME_MAX {
+                    break;
+                }
+                payload += message.len();
+                count += 1;
+            }
+            // The newline of the last message is left out: one message in a frame is just its JSON.
+            text_header(scratch, payload - 1);
+            for message in self.queue.drain(..count) {
+                scratch.extend_from_slice(&message);
+            }
+            scratch.pop();
+            self.queued -= payload;
+        }
+        if self.queue.is_empty()
+            && let Some(close) = self.close.take()
+        {
+            scratch.extend_from_slice(&close);
+        }
+    }
+}
+
+fn write_some(socket: &mut impl Write, bytes: &[u8]) -> io::Result<usize> {
+    let mut written = 0;
+    while written < bytes.len() {
+        match socket.write(&bytes[written..]) {
+            Ok(0) => return Err(io::ErrorKind::WriteZero.into()),
+            Ok(n) => written += n,
+            Err(error) if error.kind() == io::ErrorKind::WouldBlock => break,
+            Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+            Err(error) => return Err(error),
+        }
+    }
+    Ok(written)
+}
+
+/// The header of an unfragmented, unmasked text frame (RFC 6455, section 5.2).
+fn text_header(into: &mut Vec<u8>, payload: usize) {
+    into.push(0x81);
+    match payload {
+        0..=125 => into.push(payload as u8),
+        126..=0xffff => {
+            into.push(126);
+            into.extend_from_slice(&(payload as u16).to_be_bytes());
+        }
+        _ => {
+            into.push(127);
+            into.extend_from_slice(&(payload as u64).to_be_bytes());
+        }
+    }
+}
+
+/// A close frame; the reason is cut to what a control frame holds.
+pub(crate) fn close_frame(code: u16, reason: &str) -> Vec<u8> {
+    let mut end = reason.len().min(123);
+    while !reason.is_char_boundary(end) {
+        end -= 1;
+    }
+    let reason = &reason.as_bytes()[..end];
+    let mut frame = vec![0x88, (reason.len() + 2) as u8];
+    frame.extend_from_slice(&code.to_be_bytes());
+    frame.extend_from_slice(reason);
+    frame
+}
+
+/// An empty ping frame.
+pub(crate) const PING: [u8; 2] = [0x89, 0x00];

@@ -1,0 +1,152 @@
+//! One subscription: where it stands in its channel and what it needs next. Pure.
+
+use std::collections::VecDeque;
+
+use schemas::Channel;
+
+use crate::{event::Delivered, hub::From, tier::Wanted};
+
+/// A subscription of a connection.
+#[derive(Debug)]
+pub(crate) struct Sub {
+    pub(crate) serial: u64,
+    /// The channel as it was asked for: it may be a view.
+    pub(crate) asked: Channel,
+    /// The channel whose events are delivered.
+    pub(crate) channel: Channel,
+    pub(crate) wanted: Wanted,
+    pub(crate) mode: Mode,
+    /// Its place in the shard's list of the channel, while it is live.
+    pub(crate) slot: usize,
+    /// Everything below this offset was delivered, or is not for this subscriber.
+    pub(crate) next: i64,
+    /// `caught_up` is owed when the end is reached.
+    pub(crate) announce: bool,
+    pub(crate) window: Option<Box<Window>>,
+    /// What the answer to the subscription still needs.
+    pub(crate) opening: Option<Box<Opening>>,
+}
+
+/// What a subscription does now.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Mode {
+    /// It will pull as soon as the connection has room.
+    Ready,
+    /// A pull is under way.
+    Pulling,
+    /// A pull failed for now; it is Ready again at the next tick.
+    Waiting,
+    /// Broadcasts reach it.
+    Live,
+    /// Its window is full; it goes on when an ack arrives.
+    Paused,
+}
+
+/// Until the subscription is answered.
+#[derive(Debug)]
+pub(crate) struct Opening {
+    pub(crate) start: Start,
+    /// The request's id; `None` for the subscription that a sugar path makes.
+    pub(crate) request: Option<String>,
+}
+
+/// Where a subscription starts, and what that needs.
+#[derive(Debug, Clone)]
+pub(crate) struct Start {
+    pub(crate) from: From,
+    /// It named a position.
+    pub(crate) was_recovering: bool,
+    /// A cursor of an earlier generation of the topic: everything between is gone.
+    pub(crate) outlived: Option<String>,
+    /// This user must own the job.
+    pub(crate) owner: Option<std::sync::Arc<str>>,
+}
+
+/// A bound on unacknowledged durable events.
+#[derive(Debug)]
+pub(crate) struct Window {
+    max: usize,
+    unacked: VecDeque<i64>,
+}
+
+impl Window {
+    pub(crate) fn new(max: u32) -> Self {
+        Self {
+            max: max as usize,
+            unacked: VecDeque::new(),
+        }
+    }
+
+    pub(crate) fn is_full(&self) -> bool {
+        self.unacked.len() >= self.max
+    }
+
+    fn sent(&mut self, offset: i64) {
+        self.unacked.push_back(offset);
+    }
+
+    /// Everything below `next` is acknowledged.
+    fn acked(&mut self, next: i64) {
+        while self.unacked.front().is_some_and(|&offset| offset < next) {
+            self.unacked.pop_front();
+        }
+    }
+}
+
+/// What becomes of an event at a subscription.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Step {
+    /// Deliver it.
+    Deliver,
+    /// It is not for this subscriber, or was delivered before.
+    Pass,
+    /// The window is full: not now.
+    Full,
+}
+
+impl Sub {
+    /// What to do with the next durable event of the channel; a delivered or passed one moves the subscription on.
+    pub(crate) fn step(&mut self, event: &Delivered) -> Step {
+        if event.is_ephemeral() {
+            return if self.wanted.passes(event) {
+                Step::Deliver
+            } else {
+                Step::Pass
+            };
+        }
+        if event.offset < self.next {
+            return Step::Pass;
+        }
+        if !self.wanted.passes(event) {
+            self.next = event.offset + 1;
+            return Step::Pass;
+        }
+        if let Some(window) = &mut self.window {
+            if window.is_full() {
+                self.next = event.offset;
+                return Step::Full;
+            }
+            window.sent(event.offset);
+        }
+        self.next = event.offset + 1;
+        Step::Deliver
+    }
+
+    /// A cumulative acknowledgement; `Err` when it is ahead of what was delivered.
+    pub(crate) fn ack(&mut self, next: i64) -> Result<(), Ahead> {
+        if next > self.next {
+            return Err(Ahead);
+        }
+        if let Some(window) = &mut self.window {
+            window.acked(next);
+            if self.mode == Mode::Paused && !window.is_full() {
+                self.mode = Mode::Ready;
+            }
+        }
+        Ok(())
+    }
+}
+
+/// An acknowledgement ahead of what was delivered.
+#[derive(Debug, PartialEq, Eq)]
+pub(crate) struct Ahead;

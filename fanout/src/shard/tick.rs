@@ -1,0 +1,203 @@
+//! What time does to connections, looked at twice a second for all of them: silence, expiry, stuck readers, goodbyes.
+
+use std::time::{Duration, Instant};
+
+use protocol::{ErrorName, ProtocolError, close, server};
+
+use super::{
+    Form, Mode, Shard,
+    conn::{Conn, Phase, Wire},
+    deliver::is_websocket,
+    out::PING,
+};
+
+/// A comment keeps proxies from cutting a quiet event stream.
+const COMMENT_AFTER: Duration = Duration::from_secs(12);
+
+/// Closing everything, wave by wave.
+#[derive(Debug)]
+pub(super) struct Drain {
+    spread_ms: u64,
+    ends: Instant,
+}
+
+/// What is due at a connection.
+enum Due {
+    Nothing,
+    Forget,
+    Close(u16, String),
+    Expired,
+    Unauthenticated,
+    TellExpiring(i64),
+    Heartbeat,
+    Comment,
+}
+
+impl Shard {
+    pub(super) fn tick(&mut self) {
+        let mut due = Vec::new();
+        for (index, conn) in &mut self.conns {
+            for sub in &mut conn.subs {
+                if sub.mode == Mode::Waiting {
+                    sub.mode = Mode::Ready;
+                }
+            }
+            match self.node.limits_due(conn, self.now, self.now_ms) {
+                Due::Nothing => {}
+                what => due.push((index, what)),
+            }
+            if conn.subs.iter().any(|s| s.mode == Mode::Ready) {
+                self.hungry.push(conn.key(index));
+            }
+        }
+        for (index, what) in due {
+            self.do_due(index, what);
+        }
+        self.drain_wave();
+    }
+
+    fn do_due(&mut self, index: usize, what: Due) {
+        match what {
+            Due::Nothing => {}
+            Due::Forget => self.forget(index),
+            Due::Close(code, reason) => {
+                if let Some(conn) = self.conns.get_mut(index) {
+                    // It reads nothing: what is queued would never go out before the close.
+                    conn.out.clear();
+                }
+                self.node.metrics.stuck.inc();
+                self.close(index, code, &reason);
+                if self.conns.get(index).is_some_and(|c| !is_websocket(c)) {
+                    self.forget(index);
+                }
+            }
+            Due::Expired => {
+                let error = ProtocolError::new(ErrorName::TokenExpired, "the token has expired");
+                self.dismiss(index, &error, close::EXPIRED);
+            }
+            Due::Unauthenticated => {
+                let error = ProtocolError::new(ErrorName::AuthRequired, "no token came in time");
+                self.dismiss(index, &error, close::AUTH);
+            }
+            Due::TellExpiring(at_ms) => {
+                if let Some(conn) = self.conns.get_mut(index) {
+                    conn.told_expiring = true;
+                }
+                let id = self.stream_cursor(index);
+                self.say_event(
+                    index,
+                    "token_expiring",
+                    server::token_expiring(at_ms),
+                    id.as_deref(),
+                );
+            }
+            Due::Heartbeat => {
+                let cursor = match self.conns.get(index).and_then(Conn::form) {
+                    Some(_) => self.stream_cursor(index),
+                    None => None,
+                };
+                if let Some(conn) = self.conns.get_mut(index)
+                    && is_websocket(conn)
+                {
+                    conn.out.push_control(&PING);
+                }
+                let beat = server::heartbeat(self.now_ms, cursor.as_deref());
+                self.say_event(index, "heartbeat", beat, cursor.as_deref());
+            }
+            Due::Comment => self.say(index, bytes::Bytes::from_static(b":\n\n")),
+        }
+    }
+
+    /// Says why, then closes.
+    pub(super) fn dismiss(&mut self, index: usize, error: &ProtocolError, code: u16) {
+        let message = server::error(None, None, error, self.now_ms);
+        self.say_event(index, "error", message, None);
+        self.close(index, code, error.name.as_str());
+    }
+
+    pub(super) fn begin_drain(&mut self, spread_ms: u64) {
+        let ends = self.now + Duration::from_millis(spread_ms);
+        self.drain = Some(Drain { spread_ms, ends });
+        self.drain_wave();
+    }
+
+    /// Closes as many as the time that has passed asks for, so that clients come back elsewhere spread over time.
+    fn drain_wave(&mut self) {
+        let Some(drain) = &self.drain else { return };
+        let spread_ms = drain.spread_ms;
+        let open: Vec<usize> = self
+            .conns
+            .iter()
+            .filter(|(_, c)| c.is_open())
+            .map(|(i, _)| i)
+            .collect();
+        let left = drain.ends.saturating_duration_since(self.now);
+        let waves = (left.as_millis() / super::TICK.as_millis()) as usize + 1;
+        for index in open.iter().copied().take(open.len().div_ceil(waves)) {
+            self.close(index, close::DRAINING, &spread_ms.to_string());
+        }
+    }
+}
+
+impl crate::node::Node {
+    fn limits_due(&self, conn: &Conn, now: Instant, now_ms: i64) -> Due {
+        let limits = &self.limits;
+        if let Phase::Closing(until) = conn.phase {
+            return if now >= until {
+                Due::Forget
+            } else {
+                Due::Nothing
+            };
+        }
+        let Some(who) = &conn.who else {
+            let late = now.duration_since(conn.opened) >= limits.authentication_timeout;
+            return if late {
+                Due::Unauthenticated
+            } else {
+                Due::Nothing
+            };
+        };
+        if conn
+            .stuck_since
+            .is_some_and(|since| now.duration_since(since) >= limits.stuck_timeout)
+        {
+            return Due::Close(close::READS_NOTHING, self.where_it_stands(conn));
+        }
+        if now_ms >= who.expires_at_ms {
+            return Due::Expired;
+        }
+        let websocket = matches!(conn.wire, Wire::Ws(_));
+        if websocket && now.duration_since(conn.heard) >= limits.heartbeat_timeout {
+            return Due::Forget;
+        }
+        if !conn.told_expiring
+            && who.expires_at_ms - now_ms <= limits.expiry_warning.as_millis() as i64
+        {
+            return Due::TellExpiring(who.expires_at_ms);
+        }
+        let quiet = now.duration_since(conn.spoke);
+        let quiet = if websocket {
+            quiet.min(now.duration_since(conn.heard))
+        } else {
+            quiet
+        };
+        match conn.form() {
+            _ if !conn.out.is_empty() => Due::Nothing,
+            Some(_) if now.duration_since(conn.beat) >= limits.heartbeat_interval => Due::Heartbeat,
+            Some(Form::Sse) if quiet >= COMMENT_AFTER => Due::Comment,
+            None if quiet >= limits.heartbeat_interval => Due::Heartbeat,
+            _ => Due::Nothing,
+        }
+    }
+
+    /// The cursor of a stuck connection, as far as the reason of a close holds it.
+    fn where_it_stands(&self, conn: &Conn) -> String {
+        match conn.subs.first() {
+            Some(sub) => {
+                let place = self.directory.durable(&sub.channel);
+                self.tiers.framer.cursor(&sub.channel, &place, conn.handed)
+            }
+            None => String::new(),
+        }
+    }
+}

@@ -1,0 +1,180 @@
+//! The WebSocket wire: a socket of this shard, and RFC 6455 done by tungstenite on bytes we hand it.
+//!
+//! The reading side keeps no buffer per connection: bytes are read into the shard's, and only what is left of
+//! an unfinished message stays in the codec.
+
+use std::io::{self, Read, Write};
+
+use mio::net::TcpStream;
+use protocol::{Limits, close};
+use tokio_tungstenite::tungstenite::{
+    self, Message,
+    protocol::{Role, WebSocketConfig, WebSocketContext},
+};
+
+/// Bytes read at once.
+pub(super) const READ_MAX: usize = 16 * 1024;
+/// Reads of one connection in one turn; after that the others have theirs.
+const READS_MAX: usize = 8;
+
+/// A WebSocket of this shard.
+pub(crate) struct Ws {
+    pub(super) socket: TcpStream,
+    codec: Box<WebSocketContext>,
+    /// Bytes that came with the handshake.
+    early: Vec<u8>,
+}
+
+impl std::fmt::Debug for Ws {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Ws")
+            .field("socket", &self.socket)
+            .finish_non_exhaustive()
+    }
+}
+
+/// What the client sent.
+pub(super) enum Inbound {
+    /// A text message: one or several lines.
+    Text(tungstenite::Utf8Bytes),
+    /// A binary message, which is not spoken here.
+    Binary,
+    /// A pong, or a ping that was answered: the client lives.
+    Alive,
+    /// The client closes.
+    Close,
+}
+
+/// How a turn of reading ended.
+pub(super) enum Turn {
+    /// Nothing is left for now.
+    Dry,
+    /// There is more: give it another turn.
+    More,
+    /// The connection is over.
+    Eof,
+    /// The framing is broken; close with this code.
+    Broken(u16, &'static str),
+}
+
+impl Ws {
+    pub(super) fn new(socket: TcpStream, early: Vec<u8>, limits: &Limits) -> Self {
+        let config = WebSocketConfig::default()
+            // Allocated at once for every connection (128 KiB unless said): small, requests are.
+            .read_buffer_size(1024)
+            .write_buffer_size(0)
+            .max_write_buffer_size(64 * 1024)
+            .max_message_size(Some(limits.frame_bytes_max))
+            .max_frame_size(Some(limits.frame_bytes_max));
+        Self {
+            socket,
+            codec: Box::new(WebSocketContext::new(Role::Server, Some(config))),
+            early,
+        }
+    }
+
+    /// Reads what there is, up to a turn's worth, and hands each message to `take`. Control frames that the codec
+    /// answers itself (pongs, the echo of a close) are put into `control`.
+    pub(super) fn read(
+        &mut self,
+        scratch: &mut [u8],
+        control: &mut Vec<u8>,
+        mut take: impl FnMut(Inbound),
+    ) -> Turn {
+        if !self.early.is_empty() {
+            let early = std::mem::take(&mut self.early);
+            if let Some(broken) = self.decode(&early, control, &mut take) {
+                return broken;
+            }
+        }
+        for _ in 0..READS_MAX {
+            match self.socket.read(scratch) {
+                Ok(0) => return Turn::Eof,
+                Ok(n) => {
+                    if let Some(broken) = self.decode(&scratch[..n], control, &mut take) {
+                        return broken;
+                    }
+                    if n < scratch.len() {
+                        // Edge-triggered: only "would block" proves that the socket is empty.
+                        continue;
+                    }
+                }
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => return Turn::Dry,
+                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+                Err(_) => return Turn::Eof,
+            }
+        }
+        Turn::More
+    }
+
+    fn decode(
+        &mut self,
+        input: &[u8],
+        control: &mut Vec<u8>,
+        take: &mut impl FnMut(Inbound),
+    ) -> Option<Turn> {
+        let mut stream = Lent {
+            input,
+            output: control,
+        };
+        loop {
+            match self.codec.read(&mut stream) {
+                Ok(Message::Text(text)) => take(Inbound::Text(text)),
+                Ok(Message::Binary(_)) => take(Inbound::Binary),
+                Ok(Message::Ping(_) | Message::Pong(_)) => {
+                    if self.codec.flush(&mut stream).is_err() {
+                        return Some(Turn::Eof);
+                    }
+                    take(Inbound::Alive);
+                }
+                Ok(Message::Close(_)) => {
+                    take(Inbound::Close);
+                    // The echo of the close goes out with the next step of the codec.
+                    drop(self.codec.flush(&mut stream));
+                    return None;
+                }
+                Ok(Message::Frame(_)) => {}
+                Err(tungstenite::Error::Io(error)) if error.kind() == io::ErrorKind::WouldBlock => {
+                    return None;
+                }
+                Err(error) => return Some(broken(&error)),
+            }
+        }
+    }
+}
+
+fn broken(error: &tungstenite::Error) -> Turn {
+    use tungstenite::Error;
+    match error {
+        Error::Capacity(_) => Turn::Broken(close::TOO_LARGE, "the message is too large"),
+        Error::Utf8(_) => Turn::Broken(close::BAD_DATA, "a text message must be UTF-8"),
+        Error::Protocol(_) => Turn::Broken(close::PROTOCOL, "broken WebSocket framing"),
+        _ => Turn::Eof,
+    }
+}
+
+/// The bytes just read, and a place for the codec's own answers, as the stream it expects.
+struct Lent<'a> {
+    input: &'a [u8],
+    output: &'a mut Vec<u8>,
+}
+
+impl Read for Lent<'_> {
+    fn read(&mut self, into: &mut [u8]) -> io::Result<usize> {
+        if self.input.is_empty() {
+            return Err(io::ErrorKind::WouldBlock.into());
+        }
+        self.input.read(into)
+    }
+}
+
+impl Write for Lent<'_> {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        self.output.extend_from_slice(bytes);
+        Ok(bytes.len())
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
+    }
+}

@@ -1,0 +1,139 @@
+//! The tiers below the ring: the store and the log, behind one question — what follows this position?
+
+mod catchup;
+mod resolve;
+mod scan;
+mod warm;
+
+use std::{sync::Arc, time::Duration};
+
+use broker::Log;
+use futures_util::future::BoxFuture;
+use protocol::{ProtocolError, server::GapReason};
+use schemas::Channel;
+use store::Store;
+use tokio::time::timeout;
+
+use crate::{
+    event::{Delivered, Framer},
+    place::Place,
+    plan::{Extent, Stored},
+};
+
+pub(crate) use catchup::{CatchUp, Fetch};
+pub(crate) use scan::{Scanned, Scanner};
+pub(crate) use warm::Warm;
+
+/// Fetches the Avro schema with an id from the registry: `Ok(None)` when the registry has none.
+pub type SchemaPort =
+    Arc<dyn Fn(u32) -> BoxFuture<'static, Result<Option<String>, String>> + Send + Sync>;
+
+/// How long one question to the store or the broker may take before another tier, or a coded error, answers.
+const STEP: Duration = Duration::from_secs(2);
+
+/// What one pull of a channel's events brought.
+#[derive(Debug)]
+pub(crate) struct Chunk {
+    pub(crate) channel: Channel,
+    /// The position it begins at: what was asked for, made definite.
+    pub(crate) start: i64,
+    /// A range before the events that nothing holds any more.
+    pub(crate) gap: Option<Gap>,
+    /// In order, without a hole, all at or after `start`.
+    pub(crate) events: Vec<Arc<Delivered>>,
+    /// The position after them.
+    pub(crate) next: i64,
+    /// The asker is attached: what follows `next` will be broadcast to its shard.
+    pub(crate) live: bool,
+    /// Nothing follows `next` for now.
+    pub(crate) reached_end: bool,
+}
+
+/// A range of the log that is gone, and why.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Gap {
+    pub(crate) from: i64,
+    pub(crate) to: i64,
+    pub(crate) reason: GapReason,
+}
+
+/// A chunk, or why there is none.
+pub(crate) type Pulled = Result<Chunk, ProtocolError>;
+
+/// The store and the log of this node.
+#[derive(Debug)]
+pub(crate) struct Tiers {
+    pub(crate) log: Log,
+    pub(crate) store: Option<Store>,
+    pub(crate) scanner: Scanner,
+    pub(crate) framer: Framer,
+}
+
+impl Tiers {
+    /// What the tiers hold of a partition. The store's silence is not an error: the log then answers alone.
+    pub(crate) async fn extent(&self, place: &Place) -> Result<Extent, ProtocolError> {
+        let (low, stored) = tokio::join!(self.log_low(place), self.stored(place));
+        Ok(Extent {
+            stored,
+            log_low: low?,
+            last: None,
+        })
+    }
+
+    async fn log_low(&self, place: &Place) -> Result<i64, ProtocolError> {
+        match timeout(STEP, self.log.watermarks(&place.topic, place.partition)).await {
+            Ok(Ok(watermarks)) => Ok(watermarks.low),
+            Ok(Err(error)) => {
+                tracing::warn!(topic = %place.topic, partition = place.partition, %error, "no watermarks");
+                Err(away())
+            }
+            Err(_) => Err(away()),
+        }
+    }
+
+    async fn stored(&self, place: &Place) -> Option<Stored> {
+        let store = self.store.as_ref()?;
+        let place = self.framer.directory.stored(place);
+        match timeout(STEP, store.progress(&place)).await {
+            Ok(Ok(progress)) => progress.map(|p| Stored {
+                floor: p.floor,
+                next: p.next,
+            }),
+            Ok(Err(error)) => {
+                tracing::warn!(%error, "the store does not answer; reading the log instead");
+                None
+            }
+            Err(_) => None,
+        }
+    }
+}
+
+/// Which events of a channel a reader wants.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct Wanted {
+    /// Only these names; `None`: all.
+    pub(crate) types: Option<Arc<[String]>>,
+    /// Who reads: events addressed to others are left out.
+    pub(crate) user: Arc<str>,
+}
+
+impl Wanted {
+    pub(crate) fn passes(&self, event: &Delivered) -> bool {
+        self.types
+            .as_ref()
+            .is_none_or(|types| types.iter().any(|t| **t == *event.name))
+            && event.visible_to(&self.user)
+    }
+}
+
+/// The log, or what stands before it, is away for now.
+pub(crate) fn away() -> ProtocolError {
+    ProtocolError::unavailable("the log cannot be read just now", 1_000)
+}
+
+/// One channel in one place, with what the errors and logs call it.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+pub(crate) struct Spot {
+    pub(crate) place: Place,
+    pub(crate) channel: Channel,
+}

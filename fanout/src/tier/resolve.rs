@@ -1,0 +1,157 @@
+//! Making a position definite: the earliest that is left, the first at a time, the last few before an offset.
+
+use std::{collections::VecDeque, ops::ControlFlow, sync::Arc, time::Duration};
+
+use protocol::ProtocolError;
+use state::Judged;
+use store::HistoryFilter;
+use tokio::time::timeout;
+
+use super::{STEP, Spot, Tiers, Wanted, away};
+use crate::{event::Delivered, plan};
+
+/// How long the log may be searched for older events.
+const SEARCH: Duration = Duration::from_secs(4);
+
+/// The last events before an offset.
+#[derive(Debug)]
+pub(crate) struct Older {
+    /// Ascending.
+    pub(crate) events: Vec<Arc<Delivered>>,
+    /// Everything that is left before them has been looked at: there are no more.
+    pub(crate) exhausted: bool,
+}
+
+impl Tiers {
+    /// The first position from which everything is still there.
+    pub(crate) async fn earliest(&self, spot: &Spot) -> Result<i64, ProtocolError> {
+        Ok(plan::earliest(&self.extent(&spot.place).await?))
+    }
+
+    /// The position of the first event whose time is at least `time_ms`; the end when there is none yet.
+    pub(crate) async fn at_time(&self, spot: &Spot, time_ms: i64) -> Result<i64, ProtocolError> {
+        let extent = self.extent(&spot.place).await?;
+        let place = &spot.place;
+        let in_log = match timeout(
+            STEP,
+            self.log.offset_at(&place.topic, place.partition, time_ms),
+        )
+        .await
+        {
+            Ok(Ok(offset)) => offset,
+            _ => return Err(away()),
+        };
+        let earliest = plan::earliest(&extent);
+        if in_log > extent.log_low || earliest >= extent.log_low {
+            return Ok(in_log);
+        }
+        let Some(store) = &self.store else {
+            return Ok(in_log);
+        };
+        let stored = self.framer.directory.stored(place);
+        match timeout(STEP, store.offset_at(&stored, &spot.channel, time_ms)).await {
+            Ok(Ok(Some(offset))) => Ok(offset.min(in_log)),
+            Ok(Ok(None)) => Ok(in_log),
+            _ => Err(away()),
+        }
+    }
+
+    /// The last `n` events with offsets in `[lo, before)` that pass `wanted`: from the log as far back as the store
+    /// does not reach, before that from the store.
+    pub(crate) async fn older(
+        &self,
+        spot: &Spot,
+        lo: i64,
+        before: i64,
+        n: usize,
+        wanted: &Wanted,
+        times: (Option<i64>, Option<i64>),
+    ) -> Result<Older, ProtocolError> {
+        let extent = self.extent(&spot.place).await?;
+        let (next, mut state) = self
+            .checkpoint(&spot.place, &spot.channel, extent.log_low)
+            .await;
+        let mut found: VecDeque<Arc<Delivered>> = VecDeque::new();
+        let in_time = |e: &Delivered| {
+            times.0.is_none_or(|t| e.at_ms >= t) && times.1.is_none_or(|t| e.at_ms < t)
+        };
+        let mut overflowed = false;
+        let scanned = self
+            .scanner
+            .scan(
+                &spot.place,
+                next.max(extent.log_low),
+                before,
+                |key| key == spot.channel.id().as_bytes(),
+                |record| {
+                    if record.event.channel == spot.channel
+                        && let Judged::Accepted { prev, .. } =
+                            state.judge(&record.event, record.offset, record.at_ms)
+                        && record.offset >= lo
+                    {
+                        let event = self.framer.accepted(
+                            &spot.place,
+                            &record.event,
+                            record.offset,
+                            record.at_ms,
+                            prev,
+                        );
+                        if wanted.passes(&event) && in_time(&event) {
+                            found.push_back(event);
+                            if found.len() > n {
+                                found.pop_front();
+                                overflowed = true;
+                            }
+                        }
+                    }
+                    ControlFlow::Continue(())
+                },
+                SEARCH,
+            )
+            .await;
+        if let Err(error) = scanned {
+            tracing::warn!(topic = %spot.place.topic, partition = spot.place.partition, %error, "no older events");
+            return Err(away());
+        }
+        if overflowed {
+            return Ok(Older {
+                events: found.into(),
+                exhausted: false,
+            });
+        }
+        let missing = n - found.len();
+        let hi = before.min(next);
+        let (Some(store), true) = (
+            &self.store,
+            extent.stored.is_some() && hi > lo && missing > 0,
+        ) else {
+            return Ok(Older {
+                events: found.into(),
+                exhausted: hi <= lo || extent.stored.is_none(),
+            });
+        };
+        let stored = self.framer.directory.stored(&spot.place);
+        let filter = HistoryFilter {
+            lo,
+            hi,
+            from_ms: times.0,
+            to_ms: times.1,
+            types: wanted.types.as_ref().map(|t| t.to_vec()),
+            limit: missing as u32 + 1,
+            desc: true,
+        };
+        let mut rows = match timeout(STEP, store.history(&stored, &spot.channel, filter)).await {
+            Ok(Ok(rows)) => rows,
+            _ => return Err(away()),
+        };
+        let exhausted = rows.len() <= missing;
+        rows.truncate(missing);
+        for row in rows {
+            found.push_front(self.framer.stored(&spot.place, &row));
+        }
+        Ok(Older {
+            events: found.into(),
+            exhausted,
+        })
+    }
+}

@@ -1,0 +1,205 @@
+//! Making a cold channel hot: the acceptance rule's state and the last events, as of a named offset (D3, D8).
+
+use std::{
+    collections::{HashMap, HashSet},
+    ops::ControlFlow,
+    sync::Arc,
+    time::Duration,
+};
+
+use protocol::ProtocolError;
+use schemas::Channel;
+use serde::Deserialize;
+use state::{Acceptance, ChannelState, IdState, Judged, ProducerState};
+use store::ChannelCheckpoint;
+use tokio::time::timeout;
+
+use super::{STEP, Tiers, away, scan::Scanned};
+use crate::{event::Delivered, place::Place, ring::Ring};
+
+/// Rows of each channel that come with its checkpoint, so that most resumes find their place in the ring.
+pub(super) const TAIL: usize = 128;
+/// How long a scan from the checkpoint to the head may take.
+const SCAN: Duration = Duration::from_secs(4);
+
+/// A channel as of offset `next`.
+#[derive(Debug)]
+pub(crate) struct Warm {
+    pub(crate) state: ChannelState,
+    pub(crate) ring: Ring,
+    pub(crate) next: i64,
+    pub(crate) job_owner: Option<String>,
+}
+
+/// The store's word on a partition: `next`, the channels it knows, and how far back their tails are complete.
+struct Ground {
+    next: i64,
+    floor: i64,
+    channels: HashMap<Channel, ChannelCheckpoint>,
+}
+
+impl Tiers {
+    /// The states of `channels` at `live_from` or later, by one question to the store and one scan of the log.
+    pub(crate) async fn warm(
+        &self,
+        place: &Place,
+        channels: Vec<Channel>,
+        live_from: i64,
+    ) -> Result<Vec<(Channel, Warm)>, ProtocolError> {
+        let low = self.log_low(place).await?;
+        let mut ground = self.ground(place, &channels, low).await;
+        let mut warm: HashMap<Channel, Warm> = channels
+            .into_iter()
+            .map(|channel| {
+                let known = ground.channels.remove(&channel);
+                let warm = self.begin(place, known, &ground);
+                (channel, warm)
+            })
+            .collect();
+        let keys: HashSet<Vec<u8>> = warm.keys().map(|c| c.id().as_bytes().to_vec()).collect();
+        let scanned = self
+            .scanner
+            .scan(
+                place,
+                ground.next.max(low),
+                live_from,
+                |key| keys.contains(key),
+                |record| {
+                    if let Some(warm) = warm.get_mut(&record.event.channel) {
+                        self.advance(place, warm, &record);
+                    }
+                    ControlFlow::Continue(())
+                },
+                SCAN,
+            )
+            .await;
+        if let Err(error) = scanned {
+            tracing::warn!(topic = %place.topic, partition = place.partition, %error, "channels stay cold");
+            return Err(away());
+        }
+        Ok(warm.into_iter().collect())
+    }
+
+    /// The state of one channel at the store's checkpoint, or a fresh one at the log's beginning.
+    pub(super) async fn checkpoint(
+        &self,
+        place: &Place,
+        channel: &Channel,
+        low: i64,
+    ) -> (i64, ChannelState) {
+        let mut ground = self.ground(place, std::slice::from_ref(channel), low).await;
+        let state = ground
+            .channels
+            .remove(channel)
+            .map_or_else(ChannelState::new, |c| restored(c.state));
+        (ground.next, state)
+    }
+
+    async fn ground(&self, place: &Place, channels: &[Channel], low: i64) -> Ground {
+        let from_log = Ground {
+            next: low,
+            floor: low,
+            channels: HashMap::new(),
+        };
+        let Some(store) = &self.store else {
+            return from_log;
+        };
+        let stored = self.framer.directory.stored(place);
+        match timeout(STEP, store.checkpoint(&stored, channels, TAIL)).await {
+            Ok(Ok(Some(checkpoint))) => Ground {
+                next: checkpoint.next,
+                floor: checkpoint.floor,
+                channels: checkpoint.channels,
+            },
+            Ok(Ok(None)) => from_log,
+            Ok(Err(error)) => {
+                tracing::warn!(%error, "no checkpoint from the store; judging from the log's beginning");
+                from_log
+            }
+            Err(_) => {
+                tracing::warn!(
+                    "the store gave no checkpoint in time; judging from the log's beginning"
+                );
+                from_log
+            }
+        }
+    }
+
+    fn begin(&self, place: &Place, known: Option<ChannelCheckpoint>, ground: &Ground) -> Warm {
+        let Some(known) = known else {
+            return Warm {
+                state: ChannelState::new(),
+                ring: Ring::new(ground.floor),
+                next: ground.next,
+                job_owner: None,
+            };
+        };
+        let from = match known.tail.first() {
+            Some(first) if known.tail.len() >= TAIL => first.offset,
+            _ => ground.floor,
+        };
+        let mut ring = Ring::new(from);
+        for row in &known.tail {
+            ring.push(self.framer.stored(place, row));
+        }
+        Warm {
+            state: restored(known.state),
+            ring,
+            next: ground.next,
+            job_owner: known.job_owner,
+        }
+    }
+
+    /// One more record of the channel, judged; accepted ones go to the ring.
+    pub(crate) fn advance(
+        &self,
+        place: &Place,
+        warm: &mut Warm,
+        record: &Scanned,
+    ) -> Option<Arc<Delivered>> {
+        if record.offset < warm.next {
+            return None;
+        }
+        warm.next = record.offset + 1;
+        let judged = warm.state.judge(&record.event, record.offset, record.at_ms);
+        let Judged::Accepted { prev, .. } = judged else {
+            return None;
+        };
+        if warm.job_owner.is_none() && record.event.channel.namespace() == "jobs" {
+            warm.job_owner = job_owner(&record.event.data);
+        }
+        let event = self
+            .framer
+            .accepted(place, &record.event, record.offset, record.at_ms, prev);
+        warm.ring.push(Arc::clone(&event));
+        Some(event)
+    }
+}
+
+/// The acceptance rule's state from the checkpoint's parts.
+fn restored(state: store::ChannelState) -> ChannelState {
+    let producers = state.producers.into_iter().map(|p| ProducerState {
+        user: p.user,
+        producer: p.producer,
+        epoch: p.epoch,
+        seq: p.seq,
+    });
+    let ids = state.ids.into_iter().map(|id| IdState {
+        id: id.id,
+        log_time_ms: id.log_time_ms,
+    });
+    ChannelState {
+        acceptance: Acceptance::restore(producers, ids, state.log_time_ms),
+        last: state.last,
+    }
+}
+
+/// The owner that a job's update names.
+pub(crate) fn job_owner(data: &[u8]) -> Option<String> {
+    #[derive(Deserialize)]
+    struct Owned {
+        #[serde(rename = "ownerId")]
+        owner_id: Option<String>,
+    }
+    serde_json::from_slice::<Owned>(data).ok()?.owner_id
+}
