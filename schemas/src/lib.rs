@@ -3,6 +3,7 @@
 //! Everything here is pure. Records come in as [`Incoming`], leave as an [`Event`] or as an
 //! [`Undecoded`] value with a reason; events leave through [`encode_json`]. Nothing panics on bytes
 //! from outside.
+#![warn(missing_docs)]
 #![cfg_attr(test, allow(clippy::unwrap_used))]
 
 mod decode;

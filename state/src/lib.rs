@@ -2,6 +2,7 @@
 //!
 //! Pure folds: the same prefix of the log gives the same state on every node. Time comes from the
 //! log, never from a clock.
+#![warn(missing_docs)]
 #![cfg_attr(test, allow(clippy::unwrap_used))]
 
 mod acceptance;

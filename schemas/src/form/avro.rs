@@ -55,8 +55,9 @@ impl Framing {
     pub(crate) fn of(header: Option<&Bytes>, value: &[u8]) -> Result<Option<Framing>, Poison> {
         let bad = |what: &str| Poison::new(PoisonReason::BadAvro, what);
         if let Some(header) = header {
-            let id = header_id(header)
-                .ok_or_else(|| bad("__value_schema_id is not a numeric schema id"))?;
+            let id = header_id(header).ok_or_else(|| {
+                bad("__value_schema_id is not a numeric schema id; guids are not read")
+            })?;
             return Ok(Some(Framing::Registry { id, datum_at: 0 }));
         }
         match *value {
