@@ -1,101 +1,403 @@
 //! The embedded log: on the disk of one machine, in one process.
+//!
+//! ```text
+//! append -> queue -> writer thread -> disk (one batch, one sync) -> visible -> acknowledged
+//!                                                     readers <- newest records in memory, or disk
+//! ```
+//!
+//! It keeps the promises of [`Log`](crate::Log) as Kafka does, and passes the same tests. It does not
+//! survive the machine: for that there is Kafka.
 
-use std::path::PathBuf;
+mod config;
+mod disk;
+mod housekeeping;
+mod layout;
+mod partition;
+mod queue;
+mod reader;
+mod writer;
+
+use std::collections::BTreeMap;
+use std::fmt;
+use std::sync::{Arc, Condvar, Mutex, PoisonError, RwLock};
+use std::thread::JoinHandle;
 use std::time::Duration;
 
-use crate::{
-    Append, AppendError, BrokerError, Delivery, Fetched, TopicFacts, TopicSpec, Watermarks,
-};
+use uuid::Uuid;
 
-/// When the disk is told to keep what it was given.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Fsync {
-    /// Before anything of a batch is acknowledged: survives a power cut.
-    EachBatch,
-    /// Every so many ms: an acknowledged record survives the death of the process, but a power cut
-    /// may take the last so many ms.
-    Interval(u64),
+pub use config::{EmbeddedConfig, Fsync};
+pub use reader::EmbeddedReader;
+
+use self::disk::{Disk, StoredTopic};
+use self::partition::{Partition, Topic};
+use self::queue::{Pending, Queue};
+use crate::delivery::delivery;
+use crate::{Append, AppendError, BrokerError, Delivery, TopicFacts, TopicSpec, Watermarks};
+
+/// See [`Log::Embedded`](crate::Log::Embedded). Dropping the last clone closes it without waiting for
+/// what is queued.
+#[derive(Clone)]
+pub struct EmbeddedLog(Arc<Handle>);
+
+/// Owns the threads.
+struct Handle {
+    shared: Arc<Shared>,
+    threads: Mutex<Vec<JoinHandle<()>>>,
 }
 
-/// Where the log lies and how much it may hold.
-#[derive(Debug, Clone)]
-pub struct EmbeddedConfig {
-    /// Directory, made when missing.
-    pub dir: PathBuf,
-    /// See [`Fsync`].
-    pub fsync: Fsync,
-    /// Most records waiting to be written; beyond it `append` says `Full`.
-    pub queue_records_max: usize,
-    /// Most bytes waiting to be written.
-    pub queue_bytes_max: usize,
-    /// Largest record (key, value and headers), bytes.
-    pub record_bytes_max: usize,
-    /// How often retention and compaction are looked at.
-    pub housekeeping: Duration,
+/// What the log's threads and its readers share.
+struct Shared {
+    config: EmbeddedConfig,
+    /// `None` once closed: the directory is then free for another process.
+    disk: RwLock<Option<Disk>>,
+    topics: RwLock<BTreeMap<Arc<str>, Arc<Topic>>>,
+    queue: Queue,
+    stop: Mutex<bool>,
+    stopping: Condvar,
 }
 
-impl EmbeddedConfig {
-    /// Defaults in one directory.
-    pub fn new(dir: impl Into<PathBuf>) -> EmbeddedConfig {
-        EmbeddedConfig {
-            dir: dir.into(),
-            fsync: Fsync::EachBatch,
-            queue_records_max: 20_000,
-            queue_bytes_max: 32 << 20,
-            record_bytes_max: 1 << 20,
-            housekeeping: Duration::from_secs(30),
+impl EmbeddedLog {
+    pub(crate) async fn open(config: EmbeddedConfig) -> Result<EmbeddedLog, BrokerError> {
+        blocking(move || EmbeddedLog::open_blocking(config)).await
+    }
+
+    fn open_blocking(config: EmbeddedConfig) -> Result<EmbeddedLog, BrokerError> {
+        let disk = Disk::open(&config.dir)?;
+        let mut topics = BTreeMap::new();
+        for (name, stored) in disk.topics()? {
+            let name: Arc<str> = name.into();
+            let topic = Topic::load(&name, stored, &disk)?;
+            topics.insert(name, Arc::new(topic));
+        }
+        let shared = Arc::new(Shared {
+            queue: Queue::new(config.queue_records_max, config.queue_bytes_max),
+            disk: RwLock::new(Some(disk)),
+            topics: RwLock::new(topics),
+            stop: Mutex::new(false),
+            stopping: Condvar::new(),
+            config,
+        });
+        let log = EmbeddedLog(Arc::new(Handle {
+            shared: Arc::clone(&shared),
+            threads: Mutex::new(Vec::new()),
+        }));
+        log.0.spawn("log-writer", writer::run)?;
+        log.0.spawn("log-housekeeping", housekeeping::run)?;
+        Ok(log)
+    }
+
+    pub(crate) async fn ensure_topics(
+        &self,
+        specs: &[TopicSpec],
+        create: bool,
+    ) -> Result<(), BrokerError> {
+        let (shared, specs) = (Arc::clone(&self.0.shared), specs.to_vec());
+        blocking(move || {
+            specs
+                .iter()
+                .try_for_each(|spec| shared.ensure_topic(spec, create))
+        })
+        .await
+    }
+
+    pub(crate) async fn describe(&self, topic: &str) -> Result<TopicFacts, BrokerError> {
+        let topic = self.0.shared.topic(topic)?;
+        Ok(TopicFacts {
+            id: topic.stored.id.clone(),
+            partitions: topic.stored.partitions,
+        })
+    }
+
+    pub(crate) fn append(&self, record: Append) -> Result<Delivery, AppendError> {
+        let shared = &self.0.shared;
+        let refused = |code: &str| AppendError::Refused { code: code.into() };
+        let partition = shared.partition(&record.topic, record.partition);
+        let partition = partition.map_err(|_| refused("UNKNOWN_TOPIC_OR_PARTITION"))?;
+        if partition.compact && record.key.is_none() {
+            return Err(refused("INVALID_RECORD"));
+        }
+        let weight = layout::weight(&record);
+        if weight > shared.config.record_bytes_max {
+            return Err(AppendError::TooLarge);
+        }
+        let (deliver, delivery) = delivery();
+        shared.queue.push(Pending {
+            partition,
+            record,
+            weight,
+            deliver,
+        })?;
+        Ok(delivery)
+    }
+
+    pub(crate) async fn watermarks(
+        &self,
+        topic: &str,
+        partition: i32,
+    ) -> Result<Watermarks, BrokerError> {
+        Ok(self.0.shared.partition(topic, partition)?.watermarks())
+    }
+
+    pub(crate) async fn offset_at(
+        &self,
+        topic: &str,
+        partition: i32,
+        time_ms: i64,
+    ) -> Result<i64, BrokerError> {
+        let partition = self.0.shared.partition(topic, partition)?;
+        let shared = Arc::clone(&self.0.shared);
+        blocking(move || shared.offset_at(&partition, time_ms)).await
+    }
+
+    pub(crate) fn reader(&self) -> Result<EmbeddedReader, BrokerError> {
+        Ok(EmbeddedReader::new(Arc::clone(&self.0.shared)))
+    }
+
+    pub(crate) async fn flush(&self, deadline: Duration) -> Result<(), BrokerError> {
+        let late = |_| BrokerError::Unavailable {
+            what: "appends were still unanswered when flushing ended".into(),
+        };
+        tokio::time::timeout(deadline, self.0.shared.queue.flushed())
+            .await
+            .map_err(late)
+    }
+
+    pub(crate) async fn close(&self, deadline: Duration) -> Result<(), BrokerError> {
+        self.0.shared.queue.shut(AppendError::Closed);
+        let flushed = self.flush(deadline).await;
+        let handle = Arc::clone(&self.0);
+        blocking(move || {
+            handle.shut();
+            Ok(())
+        })
+        .await?;
+        flushed
+    }
+}
+
+impl Handle {
+    fn spawn(&self, name: &str, run: fn(&Shared)) -> Result<(), BrokerError> {
+        let shared = Arc::clone(&self.shared);
+        let thread = std::thread::Builder::new()
+            .name(name.into())
+            .spawn(move || run(&shared));
+        let thread = thread.map_err(|error| BrokerError::Unavailable {
+            what: format!("no thread: {error}"),
+        })?;
+        self.threads
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .push(thread);
+        Ok(())
+    }
+
+    /// Ends the threads, then frees the directory. Blocks for one batch at most.
+    fn shut(&self) {
+        self.shared.queue.stop();
+        *self
+            .shared
+            .stop
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner) = true;
+        self.shared.stopping.notify_all();
+        for thread in self
+            .threads
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .drain(..)
+        {
+            let _ = thread.join();
+        }
+        drop(
+            self.shared
+                .disk
+                .write()
+                .unwrap_or_else(PoisonError::into_inner)
+                .take(),
+        );
+        for topic in self
+            .shared
+            .topics
+            .read()
+            .unwrap_or_else(PoisonError::into_inner)
+            .values()
+        {
+            topic
+                .partitions
+                .iter()
+                .for_each(|partition| partition.close());
         }
     }
 }
 
-/// See [`Log::Embedded`](crate::Log::Embedded).
-#[derive(Debug, Clone)]
-pub struct EmbeddedLog;
-
-/// See [`Reader`](crate::Reader).
-#[derive(Debug)]
-pub struct EmbeddedReader;
-
-#[allow(clippy::unused_async, clippy::todo)]
-impl EmbeddedLog {
-    pub(crate) async fn open(_: EmbeddedConfig) -> Result<EmbeddedLog, BrokerError> {
-        todo!()
-    }
-    pub(crate) async fn ensure_topics(&self, _: &[TopicSpec], _: bool) -> Result<(), BrokerError> {
-        todo!()
-    }
-    pub(crate) async fn describe(&self, _: &str) -> Result<TopicFacts, BrokerError> {
-        todo!()
-    }
-    pub(crate) fn append(&self, _: Append) -> Result<Delivery, AppendError> {
-        todo!()
-    }
-    pub(crate) async fn watermarks(&self, _: &str, _: i32) -> Result<Watermarks, BrokerError> {
-        todo!()
-    }
-    pub(crate) async fn offset_at(&self, _: &str, _: i32, _: i64) -> Result<i64, BrokerError> {
-        todo!()
-    }
-    pub(crate) fn reader(&self) -> Result<EmbeddedReader, BrokerError> {
-        todo!()
-    }
-    pub(crate) async fn flush(&self, _: Duration) -> Result<(), BrokerError> {
-        todo!()
-    }
-    pub(crate) async fn close(&self, _: Duration) -> Result<(), BrokerError> {
-        todo!()
+impl Drop for Handle {
+    fn drop(&mut self) {
+        self.shut();
     }
 }
 
-#[allow(clippy::unused_async, clippy::todo)]
-impl EmbeddedReader {
-    pub(crate) fn assign(&mut self, _: &str, _: i32, _: i64) -> Result<(), BrokerError> {
-        todo!()
+impl Shared {
+    fn with_disk<T>(
+        &self,
+        use_it: impl FnOnce(&Disk) -> Result<T, BrokerError>,
+    ) -> Result<T, BrokerError> {
+        match &*self.disk.read().unwrap_or_else(PoisonError::into_inner) {
+            Some(disk) => use_it(disk),
+            None => Err(BrokerError::Closed),
+        }
     }
-    pub(crate) fn unassign(&mut self, _: &str, _: i32) {
-        todo!()
+
+    fn topic(&self, name: &str) -> Result<Arc<Topic>, BrokerError> {
+        let topics = self.topics.read().unwrap_or_else(PoisonError::into_inner);
+        topics
+            .get(name)
+            .cloned()
+            .ok_or_else(|| BrokerError::Unknown {
+                topic: name.into(),
+                partition: -1,
+            })
     }
-    pub(crate) async fn next(&mut self, _: usize) -> Result<Vec<Fetched>, BrokerError> {
-        todo!()
+
+    fn partition(&self, topic: &str, partition: i32) -> Result<Arc<Partition>, BrokerError> {
+        let unknown = || BrokerError::Unknown {
+            topic: topic.into(),
+            partition,
+        };
+        self.topic(topic)?
+            .partition(partition)
+            .cloned()
+            .ok_or_else(unknown)
+    }
+
+    fn ensure_topic(&self, spec: &TopicSpec, create: bool) -> Result<(), BrokerError> {
+        // Held throughout: two callers do not make the same topic twice.
+        let mut topics = self.topics.write().unwrap_or_else(PoisonError::into_inner);
+        if let Some(topic) = topics.get(&*spec.name) {
+            let differences = differences(spec, &topic.stored);
+            return match differences.is_empty() {
+                true => Ok(()),
+                false => Err(BrokerError::Differs {
+                    topic: spec.name.clone(),
+                    differences,
+                }),
+            };
+        }
+        if !create {
+            return Err(BrokerError::Unknown {
+                topic: spec.name.clone(),
+                partition: -1,
+            });
+        }
+        if spec.partitions == 0 || spec.name.is_empty() {
+            return Err(BrokerError::Config(format!(
+                "topic '{}' needs a name and a partition",
+                spec.name
+            )));
+        }
+        let stored = StoredTopic {
+            id: Uuid::new_v4().to_string(),
+            number: topics
+                .values()
+                .map(|topic| topic.stored.number + 1)
+                .max()
+                .unwrap_or(0),
+            partitions: spec.partitions,
+            retention_ms: spec.retention_ms,
+            retention_bytes: spec.retention_bytes,
+            compact: spec.compact,
+        };
+        let name: Arc<str> = spec.name.as_str().into();
+        let topic = self.with_disk(|disk| {
+            disk.put_topic(&name, &stored)?;
+            Topic::load(&name, stored, disk)
+        })?;
+        topics.insert(name, Arc::new(topic));
+        Ok(())
+    }
+
+    fn offset_at(&self, partition: &Partition, time_ms: i64) -> Result<i64, BrokerError> {
+        let (low, high, highest_ms) = {
+            let state = partition.state();
+            (state.low, state.high, state.highest_ms)
+        };
+        if time_ms > highest_ms {
+            return Ok(high);
+        }
+        self.with_disk(|disk| {
+            let mut offset = housekeeping::bisect(disk, partition.place, low, high, |marks| {
+                marks.highest_ms >= time_ms
+            })?;
+            // The record that set the highest time may be gone; what follows it need not be as late.
+            while let Some((found, marks)) = disk.seek(partition.place, offset, high)? {
+                if marks.timestamp_ms >= time_ms {
+                    return Ok(found);
+                }
+                offset = found + 1;
+            }
+            Ok(high)
+        })
+    }
+
+    /// Waits for `time` or until the log is closing; tells which.
+    fn stopped(&self, time: Duration) -> bool {
+        let stop = self.stop.lock().unwrap_or_else(PoisonError::into_inner);
+        let (stop, _) = self
+            .stopping
+            .wait_timeout_while(stop, time, |stop| !*stop)
+            .unwrap_or_else(PoisonError::into_inner);
+        *stop
+    }
+
+    fn stopping(&self) -> bool {
+        *self.stop.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+fn differences(spec: &TopicSpec, stored: &StoredTopic) -> Vec<String> {
+    let mut differences = Vec::new();
+    if spec.partitions != stored.partitions {
+        differences.push(format!(
+            "it has {} partitions, not {}",
+            stored.partitions, spec.partitions
+        ));
+    }
+    if spec.compact != stored.compact {
+        differences.push(format!(
+            "compact is {}, not {}",
+            stored.compact, spec.compact
+        ));
+    }
+    for (what, is, wanted) in [
+        ("retention_ms", stored.retention_ms, spec.retention_ms),
+        (
+            "retention_bytes",
+            stored.retention_bytes,
+            spec.retention_bytes,
+        ),
+    ] {
+        // Shorter than promised loses events early; longer hurts nobody's promise.
+        if !spec.compact && is.is_some_and(|is| wanted.is_none_or(|wanted| is < wanted)) {
+            differences.push(format!("{what} is {is:?}, less than {wanted:?}"));
+        }
+    }
+    differences
+}
+
+async fn blocking<T: Send + 'static>(
+    work: impl FnOnce() -> Result<T, BrokerError> + Send + 'static,
+) -> Result<T, BrokerError> {
+    let done = tokio::task::spawn_blocking(work).await;
+    done.unwrap_or_else(|error| {
+        Err(BrokerError::Unavailable {
+            what: error.to_string(),
+        })
+    })
+}
+
+impl fmt::Debug for EmbeddedLog {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("EmbeddedLog")
+            .field("dir", &self.0.shared.config.dir)
+            .finish_non_exhaustive()
     }
 }
