@@ -1,0 +1,263 @@
+//! One leased partition at work: records in, committed batches out. A lane that meets trouble is thrown away and made
+//! anew from the stored offset; that is the whole of recovery.
+
+use std::sync::Arc;
+use std::time::{Instant, SystemTime, UNIX_EPOCH};
+
+use broker::{BrokerError, Record};
+use schemas::{Channel, Event, Poison};
+use store::{Place, StoreError};
+
+use crate::batch::{Builder, Built};
+use crate::channels::Channels;
+use crate::decode::decode;
+use crate::instance::Shared;
+
+pub(crate) struct Lane {
+    place: Place,
+    /// The stored offset, as far as this instance knows.
+    committed: i64,
+    /// Records below were handed out already.
+    read: i64,
+    channels: Channels,
+}
+
+/// Why a lane cannot go on, by what is to be done.
+#[derive(Debug)]
+pub(crate) enum Setback {
+    /// Somebody else has moved the offset: begin again from there.
+    Fenced,
+    /// PostgreSQL is away: nothing can be written for a while.
+    StoreAway(String),
+    /// The log or the registry is away: this partition waits.
+    Waiting(String),
+    /// A defect or a wrong setting: shout, and try again much later.
+    Defect(String),
+}
+
+impl From<StoreError> for Setback {
+    fn from(error: StoreError) -> Setback {
+        match error {
+            StoreError::Fenced { .. } => Setback::Fenced,
+            StoreError::Retry { .. } => Setback::StoreAway(error.to_string()),
+            StoreError::Gone { .. } | StoreError::Fatal { .. } => {
+                Setback::Defect(error.to_string())
+            }
+        }
+    }
+}
+
+impl From<BrokerError> for Setback {
+    fn from(error: BrokerError) -> Setback {
+        if error.retryable() {
+            Setback::Waiting(error.to_string())
+        } else {
+            Setback::Defect(error.to_string())
+        }
+    }
+}
+
+impl Lane {
+    /// Begins where the partition is stored up to; a partition never stored begins at the log's low watermark, and
+    /// that is recorded as its floor.
+    pub(crate) async fn open(shared: &Shared, place: Place) -> Result<Lane, Setback> {
+        let progress = match shared.ports.store.progress(&place).await? {
+            Some(progress) => progress,
+            None => {
+                let watermarks = shared
+                    .ports
+                    .log
+                    .watermarks(&place.topic, place.partition)
+                    .await?;
+                shared.ports.store.open(&place, watermarks.low).await?
+            }
+        };
+        tracing::info!(%place, next = progress.next, "storing a partition");
+        shared.standings.moved(&place, progress.next);
+        Ok(Lane {
+            place,
+            committed: progress.next,
+            read: progress.next,
+            channels: Channels::new(),
+        })
+    }
+
+    /// Where to read from.
+    pub(crate) fn committed(&self) -> i64 {
+        self.committed
+    }
+
+    pub(crate) fn place(&self) -> &Place {
+        &self.place
+    }
+
+    /// Stores records, in order, and moves the offset to `end` if the log's end was seen there. `state_bytes_max`
+    /// bounds what is kept of channels afterwards.
+    ///
+    /// After an error the lane is good for nothing.
+    pub(crate) async fn advance(
+        &mut self,
+        shared: &Shared,
+        mut records: Vec<Record>,
+        end: Option<i64>,
+        state_bytes_max: usize,
+    ) -> Result<(), Setback> {
+        // What a reader repeats (L11) was dealt with.
+        records.retain(|record| record.offset >= self.read);
+        let mut rest = records.as_slice();
+        while rest.len() > shared.config.batch_rows_max {
+            let (chunk, after) = rest.split_at(shared.config.batch_rows_max);
+            self.store(shared, chunk, None).await?;
+            rest = after;
+        }
+        self.store(shared, rest, end).await?;
+        self.channels.forget(state_bytes_max);
+        Ok(())
+    }
+
+    async fn store(
+        &mut self,
+        shared: &Shared,
+        records: &[Record],
+        end: Option<i64>,
+    ) -> Result<(), Setback> {
+        let decoded = decode(
+            &shared.ports.decoder,
+            shared.ports.schemas.as_ref(),
+            records,
+        )
+        .await;
+        let waiting = decoded.waiting;
+        let records = &records[..decoded.verdicts.len()];
+        let end = if waiting.is_none() { end } else { None };
+        if !records.is_empty() || end.is_some_and(|end| end > self.committed) {
+            let built = self.build(shared, records, decoded.verdicts, end).await?;
+            self.commit(shared, built).await?;
+        }
+        match waiting {
+            None => Ok(()),
+            Some(reason) => Err(Setback::Waiting(reason)),
+        }
+    }
+
+    async fn build(
+        &mut self,
+        shared: &Shared,
+        records: &[Record],
+        verdicts: Vec<Result<Event, Poison>>,
+        end: Option<i64>,
+    ) -> Result<Built, Setback> {
+        self.load(shared, &verdicts).await?;
+        let mut builder = Builder::new(
+            &self.place,
+            &shared.ports.cursors,
+            &mut self.channels,
+            self.committed,
+        );
+        for (record, verdict) in records.iter().zip(verdicts) {
+            builder.add(record, verdict);
+        }
+        Ok(builder.finish(end, now_ms()))
+    }
+
+    /// Takes up the channels that are not in memory, all at once.
+    async fn load(
+        &mut self,
+        shared: &Shared,
+        verdicts: &[Result<Event, Poison>],
+    ) -> Result<(), Setback> {
+        let events = verdicts.iter().filter_map(|verdict| verdict.as_ref().ok());
+        let mut unknown: Vec<Channel> = events
+            .filter(|event| !self.channels.knows(&event.channel))
+            .map(|event| event.channel.clone())
+            .collect();
+        unknown.sort_unstable();
+        unknown.dedup();
+        if unknown.is_empty() {
+            return Ok(());
+        }
+        let checkpoint = shared
+            .ports
+            .store
+            .checkpoint(&self.place, &unknown, 0)
+            .await?;
+        let Some(mut checkpoint) =
+            checkpoint.filter(|checkpoint| checkpoint.next == self.committed)
+        else {
+            return Err(Setback::Fenced);
+        };
+        for channel in unknown {
+            let known = checkpoint.channels.remove(&channel);
+            self.channels.learn(channel, known);
+        }
+        Ok(())
+    }
+
+    async fn commit(&mut self, shared: &Shared, built: Built) -> Result<(), Setback> {
+        let Built { batch, void } = built;
+        if !batch.quarantine.is_empty() {
+            shared
+                .dead
+                .append(&self.place, &batch.quarantine)
+                .await
+                .map_err(|reason| Setback::Waiting(format!("dead letters: {reason}")))?;
+        }
+        let begun = Instant::now();
+        shared.ports.store.write(&self.place, &batch).await?;
+
+        let numbers = &shared.numbers;
+        numbers.write_seconds.observe(begun.elapsed().as_secs_f64());
+        numbers.batches.inc();
+        numbers.rows.inc_by(batch.events.len() as u64);
+        numbers.void.inc_by(void);
+        for row in &batch.quarantine {
+            numbers.quarantined(&row.reason);
+            tracing::warn!(place = %self.place, offset = row.offset, reason = row.reason, detail = row.detail, "a record was quarantined");
+        }
+        self.committed = batch.end;
+        self.read = batch.end;
+        shared.standings.moved(&self.place, batch.end);
+        Ok(())
+    }
+
+    /// The log no longer holds `asked`. If retention overtook the partition, that is recorded and it goes on at the
+    /// log's low watermark; if the log ends before it, nothing is touched until a person looks.
+    pub(crate) async fn out_of_range(
+        &self,
+        shared: &Arc<Shared>,
+        asked: i64,
+    ) -> Result<(), Setback> {
+        let watermarks = shared
+            .ports
+            .log
+            .watermarks(&self.place.topic, self.place.partition)
+            .await?;
+        if asked > watermarks.high {
+            return Err(Setback::Defect(format!(
+                "the log ends at {}, before the stored offset {asked}: it was truncated or made anew",
+                watermarks.high
+            )));
+        }
+        if self.committed < watermarks.low {
+            shared
+                .ports
+                .store
+                .skip(&self.place, self.committed, watermarks.low)
+                .await?;
+            let lost = watermarks.low - self.committed;
+            shared.numbers.gap_records.inc_by(lost.unsigned_abs());
+            tracing::error!(
+                place = %self.place, from = self.committed, to = watermarks.low,
+                "the log erased records before they were stored; the gap is recorded and storing goes on behind it"
+            );
+        }
+        Ok(())
+    }
+}
+
+pub(crate) fn now_ms() -> i64 {
+    let now = SystemTime::now()
+        .duration_since(UNIX_EPOCH)
+        .unwrap_or_default();
+    i64::try_from(now.as_millis()).unwrap_or(i64::MAX)
+}
