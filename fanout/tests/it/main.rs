@@ -1,0 +1,7 @@
+//! Fan-out through its real port, on the embedded log, without a store: what the log holds is what clients get.
+#![allow(clippy::unwrap_used)]
+
+mod flow;
+mod streams;
+mod subscribe;
+mod world;
