@@ -1,15 +1,28 @@
 //! [`Gateway`]: the one way in for publishes, whatever they came over.
 
-use std::sync::Arc;
+use std::borrow::Cow;
+use std::collections::HashMap;
+use std::fmt;
+use std::sync::{Arc, Mutex, PoisonError};
 
-use broker::{Log, Pins};
+use broker::{Append, Log, Pins};
 use protocol::access::Namespaces;
 use protocol::client::Publish;
 use protocol::{Cursors, Identity, ProtocolError};
-use schemas::Topics;
+use schemas::{Decoder, Event, Topics, partition_of};
 use service::{Health, Metrics, Shutdown};
-use store::Store;
+use store::{Place, Store};
+use tokio::time::Instant;
 
+use crate::admit::{Admitted, admit};
+use crate::allowance::{Allowances, Payer};
+use crate::lane::{
+    Bounds, Claim, Identity as OutboxIdentity, Lane, LaneBreaker, Letter, Lookup, Sender,
+    TailReader, leaving,
+};
+use crate::metrics::IngestMetrics;
+use crate::pins::{PinGuard, PinWatch};
+use crate::signals::Signals;
 use crate::{IngestConfig, Published};
 
 /// Called exactly once with what became of a publish. Must not block: it runs where the log's answers are
@@ -48,8 +61,29 @@ pub enum StartError {
 }
 
 /// Takes publishes and answers them. Clones are the same gateway.
-#[derive(Clone, Debug)]
-pub struct Gateway;
+#[derive(Clone)]
+pub struct Gateway(Arc<Inner>);
+
+struct Inner {
+    config: IngestConfig,
+    namespaces: Namespaces,
+    topics: HashMap<String, Topic>,
+    names: Topics,
+    allowances: Mutex<Allowances>,
+    signals: Signals,
+    guard: PinGuard,
+    metrics: IngestMetrics,
+    shutdown: Shutdown,
+    started: Instant,
+}
+
+/// One topic that publishes go to.
+struct Topic {
+    name: Arc<str>,
+    partitions: u32,
+    /// By partition; empty for the ephemeral lane.
+    lanes: Vec<Lane>,
+}
 
 impl Gateway {
     /// Starts one sender per partition of the durable topics, and the task that watches the pins.
@@ -60,8 +94,63 @@ impl Gateway {
     /// # Errors
     /// [`StartError::NotPinned`].
     pub async fn start(config: IngestConfig, parts: Parts) -> Result<Gateway, StartError> {
-        let _ = (config, parts);
-        todo!()
+        let metrics = IngestMetrics::new(&parts.metrics);
+        let names = [
+            parts.topics.events(),
+            parts.topics.jobs(),
+            parts.topics.signals(),
+        ];
+        if let Some(missing) = names
+            .iter()
+            .find(|name| !parts.pins.topics.contains_key(**name))
+        {
+            return Err(StartError::NotPinned((*missing).to_owned()));
+        }
+        let watched = parts
+            .pins
+            .topics
+            .iter()
+            .filter(|(name, _)| names.contains(&name.as_str()))
+            .map(|(name, pin)| (name.clone(), pin.clone()))
+            .collect();
+        let watch = PinWatch::new(
+            parts.log.clone(),
+            watched,
+            config.pins_interval,
+            metrics.clone(),
+            &parts.health,
+        );
+        let guard = watch.guard();
+        watch.check().await;
+        parts
+            .shutdown
+            .spawn("ingest pins", watch.run(parts.shutdown.clone()));
+
+        let tail = TailReader::start(parts.log.clone(), metrics.clone(), &parts.shutdown);
+        let mut topics = HashMap::new();
+        for name in names {
+            let durable = name != parts.topics.signals();
+            topics.insert(
+                name.to_owned(),
+                open_topic(&config, &parts, &metrics, &tail, name, durable),
+            );
+        }
+        Ok(Gateway(Arc::new(Inner {
+            allowances: Mutex::new(Allowances::new(
+                &config.limits,
+                config.backend_quota,
+                config.users_max,
+            )),
+            signals: Signals::start(&config, parts.log, metrics.clone(), &parts.shutdown),
+            config,
+            namespaces: parts.namespaces,
+            topics,
+            names: parts.topics,
+            guard,
+            metrics,
+            shutdown: parts.shutdown,
+            started: Instant::now(),
+        })))
     }
 
     /// Takes a publish and returns; `reply` hears later, or at once when it is refused at the door.
@@ -69,8 +158,31 @@ impl Gateway {
     /// Never blocks. Acknowledgements of one outbox come in the order of the calls; a refusal at the door
     /// does not wait for them.
     pub fn submit(&self, who: &Arc<Identity>, publish: Publish, reply: Reply) {
-        let _ = (who, publish, reply);
-        todo!()
+        let arrived = Instant::now();
+        let metrics = &self.0.metrics;
+        let admitted = match self.0.admit(who, publish) {
+            Ok(admitted) => admitted,
+            Err(error) => {
+                metrics.refused("door", &error);
+                return reply(Err(error));
+            }
+        };
+        let refused = match admitted.event.lane {
+            schemas::Lane::Durable => self.0.durable(who, admitted, arrived, reply),
+            schemas::Lane::Ephemeral => {
+                let answer = self.0.ephemeral(admitted);
+                match &answer {
+                    Ok(_) => metrics.stored("ephemeral", false),
+                    Err(error) => metrics.refused("ephemeral", error),
+                }
+                reply(answer);
+                None
+            }
+        };
+        if let Some((reply, error)) = refused {
+            metrics.refused("durable", &error);
+            reply(Err(error));
+        }
     }
 
     /// As [`Gateway::submit`], awaited. Dropping the future does not take the publish back.
@@ -90,6 +202,197 @@ impl Gateway {
                 let _ = answer.send(result);
             }),
         );
-        answered.await.unwrap_or_else(|_| Err(ProtocolError::timeout()))
+        // A sender that died with the publish in its hands knows nothing of its outcome.
+        answered
+            .await
+            .unwrap_or_else(|_| Err(ProtocolError::timeout()))
+    }
+
+    /// The limits this gateway holds publishers to.
+    pub fn limits(&self) -> &protocol::Limits {
+        &self.0.config.limits
+    }
+}
+
+impl fmt::Debug for Gateway {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Gateway")
+    }
+}
+
+impl Inner {
+    fn admit(&self, who: &Identity, publish: Publish) -> Result<Admitted, ProtocolError> {
+        let now_ms = service::http::now_ms();
+        let admitted = admit(&self.namespaces, &self.config.limits, who, publish, now_ms)?;
+        if self.shutdown.is_started() {
+            return Err(leaving());
+        }
+        self.guard.check()?;
+        Ok(admitted)
+    }
+
+    /// Hands a durable event to its lane; gives the reply back when it is not taken.
+    fn durable(
+        &self,
+        who: &Identity,
+        admitted: Admitted,
+        arrived: Instant,
+        reply: Reply,
+    ) -> Option<(Reply, ProtocolError)> {
+        let event_name = admitted.event.name.clone();
+        let (topic, partition) = match self.place(&admitted.event) {
+            Ok(place) => place,
+            Err(error) => return Some((reply, error)),
+        };
+        let Some(lane) = usize::try_from(partition)
+            .ok()
+            .and_then(|index| topic.lanes.get(index))
+        else {
+            return Some((reply, unplaced()));
+        };
+        // Nobody pays for what would not be taken anyway.
+        if let Err(error) = lane
+            .check(admitted.bytes)
+            .and_then(|()| self.charge(who, event_name.as_str()))
+        {
+            return Some((reply, error));
+        }
+        let bytes = admitted.bytes;
+        let event = &admitted.event;
+        let letter = Letter {
+            channel: event.channel.clone(),
+            id: event.id.clone(),
+            claim: event.outbox.as_ref().map(|outbox| Claim {
+                identity: OutboxIdentity {
+                    user: event.user_id.clone(),
+                    producer: outbox.producer.clone(),
+                },
+                epoch: outbox.epoch,
+                seq: outbox.seq,
+            }),
+            record: record(topic, partition, admitted),
+            bytes,
+            arrived,
+            reply,
+            hold: None,
+        };
+        match lane.offer(letter) {
+            Ok(()) => {
+                self.metrics.bytes.inc_by(bytes as u64);
+                None
+            }
+            Err(refused) => {
+                let (letter, error) = *refused;
+                Some((letter.reply, error))
+            }
+        }
+    }
+
+    fn ephemeral(&self, admitted: Admitted) -> Result<Published, ProtocolError> {
+        let (topic, partition) = self.place(&admitted.event)?;
+        let event = &admitted.event;
+        let sender = (event.channel.clone(), event.user_id.clone());
+        let name = (event.name.clone(), event.to.clone());
+        let id = event.id.clone();
+        self.signals
+            .offer(sender, name, record(topic, partition, admitted))?;
+        Ok(Published {
+            id,
+            cursor: None,
+            duplicate: false,
+        })
+    }
+
+    fn place(&self, event: &Event) -> Result<(&Topic, i32), ProtocolError> {
+        let topic = self
+            .topics
+            .get(self.names.of(&event.channel, event.lane))
+            .ok_or_else(unplaced)?;
+        let partition = partition_of(event.channel.id().as_bytes(), topic.partitions);
+        Ok((topic, partition))
+    }
+
+    fn charge(&self, who: &Identity, event: &str) -> Result<(), ProtocolError> {
+        let payer = if who.is_backend() {
+            Payer::Backend
+        } else {
+            Payer::User
+        };
+        let now_ms = i64::try_from(self.started.elapsed().as_millis()).unwrap_or(i64::MAX);
+        self.allowances
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .charge(&who.sub, payer, event, now_ms)
+    }
+}
+
+/// Cannot happen with pins that were checked at the start.
+fn unplaced() -> ProtocolError {
+    ProtocolError::new(protocol::ErrorName::Internal, "no place for this event")
+}
+
+fn record(topic: &Topic, partition: i32, admitted: Admitted) -> Append {
+    Append {
+        topic: Arc::clone(&topic.name),
+        partition,
+        key: Some(admitted.key),
+        headers: admitted
+            .headers
+            .into_iter()
+            .map(|(name, value)| (Cow::Borrowed(name), value))
+            .collect(),
+        value: Some(admitted.value),
+    }
+}
+
+fn open_topic(
+    config: &IngestConfig,
+    parts: &Parts,
+    metrics: &IngestMetrics,
+    tail: &TailReader,
+    name: &str,
+    durable: bool,
+) -> Topic {
+    let pin = &parts.pins.topics[name];
+    let topic: Arc<str> = Arc::from(name);
+    let lanes = if durable { pin.partitions } else { 0 };
+    let lanes = (0..i32::try_from(lanes).unwrap_or(i32::MAX)).map(|partition| {
+        let breaker = Arc::new(LaneBreaker::new(
+            config.breaker,
+            config.ack_timeout,
+            metrics,
+        ));
+        let (lane, letters) = Lane::new(config, Arc::clone(&breaker), metrics);
+        let sender = Sender {
+            log: parts.log.clone(),
+            topic: Arc::clone(&topic),
+            partition,
+            generation: pin.generation,
+            cursors: parts.cursors.clone(),
+            decoder: Decoder::new(parts.topics.clone()),
+            lookup: Lookup {
+                log: parts.log.clone(),
+                store: parts.store.clone(),
+                place: Place::new(name, pin.generation, partition),
+            },
+            tail: tail.clone(),
+            breaker,
+            metrics: metrics.clone(),
+            bounds: Bounds {
+                channels_max: config.channels_tracked_max,
+                bytes_max: config.tracked_bytes_max,
+                ids_max: config.known_ids_max,
+            },
+            ack_timeout: config.ack_timeout,
+            flush_deadline: config.flush_deadline,
+            shutdown: parts.shutdown.clone(),
+        };
+        parts.shutdown.spawn("ingest sender", sender.run(letters));
+        lane
+    });
+    Topic {
+        lanes: lanes.collect(),
+        name: Arc::clone(&topic),
+        partitions: pin.partitions,
     }
 }

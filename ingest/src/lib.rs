@@ -6,10 +6,20 @@
 //! of its partition, is appended by that partition's one sender, and its answer goes back in order.
 #![cfg_attr(test, allow(clippy::unwrap_used))]
 
+mod admit;
+mod allowance;
+mod breaker;
 mod config;
+mod conflate;
 mod gateway;
+mod horizon;
 mod http;
+mod known;
+mod lane;
+mod metrics;
+mod pins;
 mod published;
+mod signals;
 
 pub use config::{BreakerConfig, IngestConfig};
 pub use gateway::{Gateway, Parts, Reply, StartError};

@@ -1,0 +1,556 @@
+//! The one task of a partition: appends in order, waits for the log's answers first in, first out, and
+//! does what the ledger says.
+
+use std::collections::VecDeque;
+use std::future::poll_fn;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::task::{Context, Poll};
+use std::time::Duration;
+
+use broker::{Append, AppendError, Appended, Delivery, Log, Record};
+use protocol::{Cursors, ErrorName, Position, ProtocolError};
+use schemas::{Channel, Decoder, Incoming};
+use serde_json::json;
+use service::Shutdown;
+use tokio::sync::mpsc;
+use tokio::task::JoinSet;
+use tokio::time::Instant;
+
+use super::job::{Answer, Claim, Entry, Fault, Identity, Job};
+use super::ledger::{Act, Bounds, Ledger, Looked, Now, Question};
+use super::lookup::Lookup;
+use super::queue::{Hold, LaneBreaker, leaving, millis};
+use super::tail::{Batch, TailReader};
+use super::track::Seen;
+use crate::metrics::IngestMetrics;
+use crate::{Published, Reply};
+
+/// Letters taken in before the log's answers are looked at again.
+const LETTERS_MAX: usize = 256;
+/// Channels looked up in one go.
+const LOOKS_MAX: usize = 64;
+/// How often deadlines are looked at while something waits, and while nothing does.
+const TICK_BUSY: Duration = Duration::from_millis(100);
+const TICK_IDLE: Duration = Duration::from_secs(5);
+/// When to come back after a publish that was not appended in time, ms.
+const MISSED_RETRY_MS: u64 = 500;
+
+/// An admitted publish on its way to the log.
+pub(crate) struct Letter {
+    pub(crate) channel: Channel,
+    pub(crate) id: String,
+    pub(crate) claim: Option<Claim>,
+    pub(crate) record: Append,
+    pub(crate) bytes: usize,
+    pub(crate) arrived: Instant,
+    pub(crate) reply: Reply,
+    /// Its part of the queue's room; given by the lane.
+    pub(crate) hold: Option<Hold>,
+}
+
+impl std::fmt::Debug for Letter {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Letter")
+            .field("channel", &self.channel)
+            .field("id", &self.id)
+            .field("claim", &self.claim)
+            .finish_non_exhaustive()
+    }
+}
+
+/// What a job carries through the ledger.
+#[derive(Debug)]
+struct Load {
+    record: Option<Append>,
+    arrived: Instant,
+    reply: ReplyBox,
+    /// Held until the publish is answered.
+    _hold: Option<Hold>,
+}
+
+struct ReplyBox(Reply);
+
+impl std::fmt::Debug for ReplyBox {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("Reply")
+    }
+}
+
+/// What a sender works with; see [`Sender::run`].
+pub(crate) struct Sender {
+    pub(crate) log: Log,
+    pub(crate) topic: Arc<str>,
+    pub(crate) partition: i32,
+    pub(crate) generation: u16,
+    pub(crate) cursors: Cursors,
+    pub(crate) decoder: Decoder,
+    pub(crate) lookup: Lookup,
+    pub(crate) tail: TailReader,
+    pub(crate) breaker: Arc<LaneBreaker>,
+    pub(crate) metrics: IngestMetrics,
+    pub(crate) bounds: Bounds,
+    pub(crate) ack_timeout: Duration,
+    pub(crate) flush_deadline: Duration,
+    pub(crate) shutdown: Shutdown,
+}
+
+impl Sender {
+    /// Runs until the signal to stop, then until everything is answered or the flush deadline has passed.
+    pub(crate) async fn run(self, letters: mpsc::Receiver<Letter>) {
+        let ledger = Ledger::new(self.bounds);
+        let run = Run {
+            sender: self,
+            ledger,
+            flights: VecDeque::new(),
+            looks: VecDeque::new(),
+            looking: false,
+            questions: JoinSet::new(),
+            batches: None,
+            started: Instant::now(),
+            ticked: Instant::now(),
+        };
+        run.run(letters).await;
+    }
+}
+
+/// An entry and what it waits for.
+#[derive(Debug)]
+struct Flight {
+    entry: Entry<Load>,
+    fate: Fate,
+}
+
+#[derive(Debug)]
+enum Fate {
+    Delivery(Delivery),
+    NotEnqueued(AppendError),
+    Settled,
+}
+
+/// What came of a flight.
+enum Landed {
+    At(Appended),
+    Lost(AppendError),
+    Settled,
+}
+
+/// What the log or the store said.
+enum Told {
+    Looked(Vec<Question>, Option<Vec<Looked>>),
+    Headed(Question, Option<i64>),
+}
+
+struct Run {
+    sender: Sender,
+    ledger: Ledger<Load>,
+    flights: VecDeque<Flight>,
+    looks: VecDeque<Question>,
+    looking: bool,
+    questions: JoinSet<Told>,
+    batches: Option<mpsc::Receiver<Batch>>,
+    started: Instant,
+    ticked: Instant,
+}
+
+impl Run {
+    async fn run(mut self, mut letters: mpsc::Receiver<Letter>) {
+        let shutdown = self.sender.shutdown.clone();
+        let mut stop_at: Option<Instant> = None;
+        let mut buffer = Vec::with_capacity(LETTERS_MAX);
+        let mut open = true;
+        loop {
+            self.act();
+            if stop_at.is_some_and(|at| Instant::now() >= at) {
+                return self.end();
+            }
+            if !open && self.flights.is_empty() && self.ledger.is_empty() {
+                return;
+            }
+            let wake = self.wake().min(stop_at.unwrap_or_else(far));
+            tokio::select! {
+                taken = letters.recv_many(&mut buffer, LETTERS_MAX), if open => {
+                    open = taken > 0;
+                    for letter in buffer.drain(..) {
+                        self.take(letter);
+                    }
+                }
+                landed = landed(&mut self.flights), if !self.flights.is_empty() => {
+                    for (entry, landed) in landed {
+                        self.land(entry, landed);
+                    }
+                }
+                batch = next_batch(&mut self.batches) => self.read(batch),
+                told = self.questions.join_next(), if !self.questions.is_empty() => {
+                    if let Some(told) = told {
+                        self.told(told);
+                    }
+                }
+                () = tokio::time::sleep_until(wake) => self.tick(),
+                () = shutdown.started(), if stop_at.is_none() => {
+                    stop_at = Some(Instant::now() + self.sender.flush_deadline);
+                    // What is in the queue is still appended; nothing more comes in.
+                    letters.close();
+                }
+            }
+        }
+    }
+
+    fn take(&mut self, letter: Letter) {
+        let deadline = letter.arrived + self.sender.ack_timeout;
+        self.ledger.arrive(Job {
+            channel: letter.channel,
+            id: letter.id,
+            claim: letter.claim,
+            deadline_ms: millis(deadline.saturating_duration_since(self.started)),
+            refreshed: false,
+            load: Load {
+                record: Some(letter.record),
+                arrived: letter.arrived,
+                reply: ReplyBox(letter.reply),
+                _hold: letter.hold,
+            },
+        });
+    }
+
+    /// Does everything the ledger wants done.
+    fn act(&mut self) {
+        while let Some(act) = self.ledger.step(self.now()) {
+            match act {
+                Act::Append(entry) => self.append(entry),
+                Act::Settle(entry) => self.flights.push_back(Flight {
+                    entry,
+                    fate: Fate::Settled,
+                }),
+                Act::Answer(job, answer) => self.answer(job, answer),
+                Act::Look(question) => self.looks.push_back(question),
+                Act::Head(question) => self.head(question),
+                Act::Follow { session, from } => {
+                    let sender = &self.sender;
+                    self.batches =
+                        sender
+                            .tail
+                            .follow(&sender.topic, sender.partition, session, from);
+                    if self.batches.is_none() {
+                        self.ledger.tail_failed(session);
+                    }
+                }
+                Act::Leave => {
+                    self.batches = None;
+                    self.sender
+                        .tail
+                        .leave(&self.sender.topic, self.sender.partition);
+                }
+            }
+        }
+        self.look();
+    }
+
+    fn append(&mut self, mut entry: Entry<Load>) {
+        let record = entry.job.load.record.take();
+        let enqueued = match record {
+            Some(record) => self.sender.log.append(record),
+            None => Err(AppendError::Closed),
+        };
+        let fate = match enqueued {
+            Ok(delivery) => Fate::Delivery(delivery),
+            Err(error) => {
+                self.ledger.not_enqueued(&entry);
+                Fate::NotEnqueued(error)
+            }
+        };
+        self.flights.push_back(Flight { entry, fate });
+    }
+
+    fn land(&mut self, entry: Entry<Load>, landed: Landed) {
+        match landed {
+            Landed::At(appended) => {
+                self.sender.breaker.record(true);
+                let now = self.now();
+                self.ledger
+                    .delivered(entry, appended.offset, appended.timestamp_ms, now);
+            }
+            Landed::Lost(error) => {
+                let fault = Fault::from(&error);
+                if fault.is_outage() {
+                    self.sender.breaker.record(false);
+                }
+                tracing::debug!(%error, serial = entry.serial, "a record was lost");
+                self.ledger.lost(entry, fault);
+            }
+            Landed::Settled => self.ledger.settle(entry),
+        }
+    }
+
+    fn tick(&mut self) {
+        self.ticked = Instant::now();
+        let now = self.now();
+        while let Some(front) = self.flights.front() {
+            if front.entry.job.deadline_ms > now.ms {
+                break;
+            }
+            if let Some(flight) = self.flights.pop_front() {
+                self.land(flight.entry, Landed::Lost(AppendError::Unknown));
+            }
+        }
+        self.ledger.tick(now);
+    }
+
+    fn wake(&self) -> Instant {
+        let busy = !self.flights.is_empty() || !self.ledger.is_empty();
+        if busy {
+            self.ticked + TICK_BUSY
+        } else if self.ledger.tracked() > 0 || self.batches.is_some() {
+            self.ticked + TICK_IDLE
+        } else {
+            far()
+        }
+    }
+
+    fn read(&mut self, batch: Option<Batch>) {
+        let Some(batch) = batch else {
+            // The reading task is gone: only at the end of the process.
+            self.batches = None;
+            return;
+        };
+        for record in &batch.records {
+            self.saw(batch.session, record);
+        }
+        match batch.next {
+            Some(next) => self.ledger.advanced(batch.session, next),
+            None => self.ledger.tail_failed(batch.session),
+        }
+    }
+
+    fn saw(&mut self, session: u64, record: &Record) {
+        // Most records are of channels that nobody asks about: do not decode those.
+        if !channel_of(&self.sender.decoder, record)
+            .is_some_and(|channel| self.ledger.tracks(&channel))
+        {
+            return;
+        }
+        let incoming = Incoming {
+            topic: &record.topic,
+            partition: record.partition,
+            offset: record.offset,
+            key: record.key.as_deref(),
+            headers: &record.headers,
+            value: record.value.as_ref(),
+        };
+        // What cannot be decoded counts for nobody.
+        let Ok(event) = self.sender.decoder.decode(incoming) else {
+            return;
+        };
+        let Some(outbox) = event.outbox else {
+            return;
+        };
+        let seen = Seen {
+            claim: Claim {
+                identity: Identity {
+                    user: event.user_id,
+                    producer: outbox.producer,
+                },
+                epoch: outbox.epoch,
+                seq: outbox.seq,
+            },
+            id: event.id,
+        };
+        self.ledger.saw(
+            session,
+            &event.channel,
+            &seen,
+            record.offset,
+            record.timestamp_ms,
+        );
+    }
+
+    /// Looks up what waits to be looked up, together, one question at a time.
+    fn look(&mut self) {
+        if self.looking || self.looks.is_empty() {
+            return;
+        }
+        self.looking = true;
+        let count = self.looks.len().min(LOOKS_MAX);
+        let questions: Vec<Question> = self.looks.drain(..count).collect();
+        self.sender.metrics.lookups.inc_by(count as u64);
+        let lookup = self.sender.lookup.clone();
+        self.questions.spawn(async move {
+            let channels: Vec<Channel> = questions.iter().map(|q| q.channel.clone()).collect();
+            let looked = lookup.channels(&channels).await;
+            Told::Looked(questions, looked)
+        });
+    }
+
+    fn head(&mut self, question: Question) {
+        let lookup = self.sender.lookup.clone();
+        self.questions.spawn(async move {
+            let head = lookup.head().await;
+            Told::Headed(question, head)
+        });
+    }
+
+    fn told(&mut self, told: Result<Told, tokio::task::JoinError>) {
+        match told {
+            Ok(Told::Looked(questions, looked)) => {
+                self.looking = false;
+                match looked {
+                    Some(looked) => {
+                        for (question, looked) in questions.iter().zip(looked) {
+                            self.ledger.looked(question, Some(looked));
+                        }
+                    }
+                    None => {
+                        self.sender
+                            .metrics
+                            .lookups_failed
+                            .inc_by(questions.len() as u64);
+                        for question in &questions {
+                            self.ledger.looked(question, None);
+                        }
+                    }
+                }
+            }
+            Ok(Told::Headed(question, head)) => self.ledger.headed(&question, head),
+            // What waits for the answer runs into its deadline.
+            Err(error) => {
+                self.looking = false;
+                tracing::error!(%error, "a lookup of outboxes died");
+            }
+        }
+    }
+
+    fn answer(&self, job: Job<Load>, answer: Answer) {
+        let result = self.tell(&job, answer);
+        self.sender
+            .metrics
+            .latency
+            .observe(job.load.arrived.elapsed().as_secs_f64());
+        match &result {
+            Ok(published) => self.sender.metrics.stored("durable", published.duplicate),
+            Err(error) => self.sender.metrics.refused("durable", error),
+        }
+        (job.load.reply.0)(result);
+    }
+
+    fn tell(&self, job: &Job<Load>, answer: Answer) -> Result<Published, ProtocolError> {
+        let cursor = |offset: i64| {
+            let position = Position {
+                generation: self.sender.generation,
+                partition: self.sender.partition,
+                next: offset + 1,
+            };
+            self.sender.cursors.encode(&job.channel, position)
+        };
+        match answer {
+            Answer::Stored { offset } => Ok(Published {
+                id: job.id.clone(),
+                cursor: Some(cursor(offset)),
+                duplicate: false,
+            }),
+            Answer::Duplicate { offset, id } => Ok(Published {
+                id: id.unwrap_or_else(|| job.id.clone()),
+                cursor: offset.map(cursor),
+                duplicate: true,
+            }),
+            Answer::Stale { epoch } => Err(ProtocolError::new(
+                ErrorName::StaleProducer,
+                "the outbox was taken over under a higher epoch",
+            )
+            .with_details(json!({ "epoch": epoch }))),
+            Answer::Ahead { next } => Err(ProtocolError::unavailable(
+                "the outbox skipped a number: send the one that is next",
+                0,
+            )
+            .with_details(json!({ "seq": next }))),
+            Answer::Unknown => Err(ProtocolError::timeout()),
+            Answer::Missed if self.sender.shutdown.is_started() => Err(leaving()),
+            Answer::Missed => Err(ProtocolError::unavailable(
+                "the log or the store took too long, nothing was appended",
+                MISSED_RETRY_MS,
+            )),
+            Answer::Failed(fault) => Err(fault.to_error()),
+        }
+    }
+
+    /// The flush deadline has passed: what is in flight has an unknown outcome, the rest was not appended.
+    fn end(mut self) {
+        let left = self.flights.len();
+        if left > 0 {
+            tracing::warn!(left, "records without an answer of the log at shutdown");
+        }
+        while let Some(flight) = self.flights.pop_front() {
+            self.ledger.lost(flight.entry, Fault::Unknown);
+        }
+        self.ledger.close();
+        self.act();
+        // Jobs that were let through on the way have nobody left to wait for.
+        while let Some(flight) = self.flights.pop_front() {
+            self.ledger.lost(flight.entry, Fault::Unknown);
+            self.act();
+        }
+    }
+
+    fn now(&self) -> Now {
+        Now {
+            ms: millis(self.started.elapsed()),
+            wall_ms: service::http::now_ms(),
+        }
+    }
+}
+
+/// Waits for the first flight to land, then takes all that have landed behind it. Cancel safe.
+async fn landed(flights: &mut VecDeque<Flight>) -> Vec<(Entry<Load>, Landed)> {
+    poll_fn(|cx| {
+        let mut landed = Vec::new();
+        while let Some(front) = flights.front_mut() {
+            let Poll::Ready(what) = front.fate.poll(cx) else {
+                break;
+            };
+            if let Some(flight) = flights.pop_front() {
+                landed.push((flight.entry, what));
+            }
+        }
+        if landed.is_empty() {
+            Poll::Pending
+        } else {
+            Poll::Ready(landed)
+        }
+    })
+    .await
+}
+
+impl Fate {
+    fn poll(&mut self, cx: &mut Context<'_>) -> Poll<Landed> {
+        match self {
+            Fate::Delivery(delivery) => Pin::new(delivery).poll(cx).map(|outcome| match outcome {
+                Ok(appended) => Landed::At(appended),
+                Err(error) => Landed::Lost(error),
+            }),
+            Fate::NotEnqueued(error) => Poll::Ready(Landed::Lost(error.clone())),
+            Fate::Settled => Poll::Ready(Landed::Settled),
+        }
+    }
+}
+
+async fn next_batch(batches: &mut Option<mpsc::Receiver<Batch>>) -> Option<Batch> {
+    match batches {
+        Some(batches) => batches.recv().await,
+        None => std::future::pending().await,
+    }
+}
+
+/// The channel a record says it is of, without judging the record.
+fn channel_of(decoder: &Decoder, record: &Record) -> Option<Channel> {
+    let named = record.headers.iter().find(|(name, _)| name == "rm-channel");
+    match named {
+        Some((_, channel)) => Channel::parse(std::str::from_utf8(channel).ok()?).ok(),
+        None => {
+            let key = std::str::from_utf8(record.key.as_deref()?).ok()?;
+            decoder.topics().default_channel(&record.topic, key).ok()
+        }
+    }
+}
+
+fn far() -> Instant {
+    Instant::now() + Duration::from_secs(3_600)
+}

@@ -1,0 +1,587 @@
+//! A world around ledgers: one log, several gateways, outboxes that retry, and every fault the log has.
+//!
+//! Shows the promises of D3 and D4 for any order of events: what is acknowledged counts in the log exactly
+//! as acknowledged; answers of one outbox come in the order of its publishes; after an unknown outcome
+//! nothing in flight behind it is called a success; a refusal tells the truth about the log.
+
+use std::collections::{HashMap, HashSet, VecDeque};
+
+use proptest::prelude::*;
+use schemas::Channel;
+use state::{Acceptance, Verdict};
+
+use super::job::{Answer, Claim, Entry, Fault, Identity, Job};
+use super::ledger::{Act, Bounds, Ledger, Looked, Now, Question};
+use super::track::{Seen, Track};
+
+const DEADLINE_MS: u64 = 5_000;
+
+struct Record {
+    channel: Channel,
+    claim: Option<Claim>,
+    id: String,
+}
+
+/// A publish in the world: who sent it, and what it knew.
+#[derive(Clone, Debug)]
+struct Sent {
+    gateway: usize,
+    number: u64,
+    /// How many of the outbox's numbers of this epoch were acknowledged when it was sent.
+    acked: u64,
+}
+
+/// What will become of an appended record, decided when its turn at the log comes.
+enum Flight {
+    Appended(Entry<Sent>),
+    NotEnqueued(Entry<Sent>),
+    Settled(Entry<Sent>),
+}
+
+struct Gateway {
+    ledger: Ledger<Sent>,
+    /// Enqueued, not at the log yet.
+    queue: VecDeque<Flight>,
+    /// At the log or lost; the delivery is on its way back.
+    back: VecDeque<(Flight, Option<Result<i64, Fault>>)>,
+    tail: Option<(u64, i64)>,
+    asked: Vec<(Question, bool)>,
+}
+
+struct Outbox {
+    channel: Channel,
+    claim: Claim,
+    /// Everything below is acknowledged in this epoch.
+    acked: u64,
+    gateway: usize,
+}
+
+struct World {
+    rng: u64,
+    now_ms: u64,
+    log: Vec<Record>,
+    gateways: Vec<Gateway>,
+    outboxes: Vec<Outbox>,
+    sent: u64,
+    answered: u64,
+    last_number: HashMap<(usize, Channel, Identity), u64>,
+    /// Per outbox at a gateway: everything up to this number was in flight when something failed.
+    tails: HashMap<(usize, Channel, Identity), u64>,
+    newest: HashMap<(usize, Channel, Identity), u64>,
+    /// Publishes whose records the log did not confirm.
+    lost: HashSet<u64>,
+    stored: u64,
+}
+
+impl World {
+    fn new(seed: u64, gateways: usize) -> World {
+        let bounds = Bounds {
+            channels_max: 2,
+            bytes_max: 1 << 20,
+            ids_max: 100,
+        };
+        let gateway = || Gateway {
+            ledger: Ledger::new(bounds),
+            queue: VecDeque::new(),
+            back: VecDeque::new(),
+            tail: None,
+            asked: Vec::new(),
+        };
+        let outbox = |channel: &str, user: &str, producer: &str| Outbox {
+            channel: Channel::parse(channel).unwrap(),
+            claim: Claim {
+                identity: Identity {
+                    user: Some(user.to_owned()),
+                    producer: producer.to_owned(),
+                },
+                epoch: 1,
+                seq: 0,
+            },
+            acked: 0,
+            gateway: 0,
+        };
+        World {
+            rng: seed | 1,
+            now_ms: 0,
+            log: Vec::new(),
+            gateways: (0..gateways).map(|_| gateway()).collect(),
+            outboxes: vec![
+                outbox("session.1", "u1", "p"),
+                outbox("session.1", "u1", "q"),
+                outbox("session.1", "u2", "p"),
+                outbox("session.2", "u1", "p"),
+                outbox("session.3", "u3", "r"),
+            ],
+            sent: 0,
+            answered: 0,
+            last_number: HashMap::new(),
+            tails: HashMap::new(),
+            newest: HashMap::new(),
+            lost: HashSet::new(),
+            stored: 0,
+        }
+    }
+
+    fn roll(&mut self, sides: u64) -> u64 {
+        self.rng ^= self.rng << 13;
+        self.rng ^= self.rng >> 7;
+        self.rng ^= self.rng << 17;
+        (self.rng >> 11) % sides
+    }
+
+    fn now(&self) -> Now {
+        Now {
+            ms: self.now_ms,
+            wall_ms: i64::try_from(self.now_ms).unwrap(),
+        }
+    }
+
+    fn put(&mut self, record: Record) -> i64 {
+        self.log.push(record);
+        i64::try_from(self.log.len() - 1).unwrap()
+    }
+
+    fn head(&self) -> i64 {
+        i64::try_from(self.log.len()).unwrap()
+    }
+
+    /// The acceptance rule over the channel's prefix below `until`, and where each number was accepted.
+    fn truth(&self, channel: &Channel, until: i64) -> (Acceptance, HashMap<Claim, i64>) {
+        let mut acceptance = Acceptance::new();
+        let mut places = HashMap::new();
+        for (offset, record) in self
+            .log
+            .iter()
+            .enumerate()
+            .take(usize::try_from(until).unwrap())
+        {
+            let Some(claim) = record.claim.as_ref().filter(|_| record.channel == *channel) else {
+                continue;
+            };
+            let seen = Seen {
+                claim: claim.clone(),
+                id: String::new(),
+            };
+            let event = super::track::bare(channel, &seen);
+            if let Verdict::Accepted { .. } = acceptance.apply(&event, 0) {
+                places.insert(claim.clone(), i64::try_from(offset).unwrap());
+            }
+        }
+        (acceptance, places)
+    }
+
+    fn publish(&mut self, index: usize, gateway: usize, plain: bool) {
+        self.sent += 1;
+        let outbox = &mut self.outboxes[index];
+        let claim = outbox.claim.clone();
+        let number = self.sent;
+        if !plain {
+            outbox.claim.seq += 1;
+        }
+        let job = Job {
+            channel: outbox.channel.clone(),
+            id: format!("id-{number}"),
+            claim: (!plain).then_some(claim),
+            deadline_ms: self.now_ms + DEADLINE_MS,
+            refreshed: false,
+            load: Sent {
+                gateway,
+                number,
+                acked: outbox.acked,
+            },
+        };
+        self.gateways[gateway].ledger.arrive(job);
+        self.drain(gateway);
+    }
+
+    /// Does what the ledger asks for.
+    fn drain(&mut self, at: usize) {
+        let now = self.now();
+        while let Some(act) = self.gateways[at].ledger.step(now) {
+            if let Act::Append(entry) | Act::Settle(entry) = &act
+                && let Some(claim) = &entry.job.claim
+            {
+                let key = (at, entry.job.channel.clone(), claim.identity.clone());
+                self.newest.insert(key, entry.job.load.number);
+            }
+            match act {
+                Act::Append(entry) if self.roll(40) == 0 => {
+                    self.gateways[at].ledger.not_enqueued(&entry);
+                    self.gateways[at]
+                        .queue
+                        .push_back(Flight::NotEnqueued(entry));
+                }
+                Act::Append(entry) => self.gateways[at].queue.push_back(Flight::Appended(entry)),
+                Act::Settle(entry) => self.gateways[at].queue.push_back(Flight::Settled(entry)),
+                Act::Answer(job, answer) => self.answer(&job, &answer),
+                Act::Look(question) => self.gateways[at].asked.push((question, true)),
+                Act::Head(question) => self.gateways[at].asked.push((question, false)),
+                Act::Follow { session, from } => self.gateways[at].tail = Some((session, from)),
+                Act::Leave => self.gateways[at].tail = None,
+            }
+        }
+    }
+
+    /// The log takes (or loses) the gateway's next record.
+    fn reach_log(&mut self, at: usize) {
+        let Some(flight) = self.gateways[at].queue.pop_front() else {
+            return;
+        };
+        let fate = match &flight {
+            Flight::Appended(entry) => {
+                let record = Record {
+                    channel: entry.job.channel.clone(),
+                    claim: entry.job.claim.clone(),
+                    id: entry.job.id.clone(),
+                };
+                Some(match self.roll(30) {
+                    0 => Err(Fault::Unknown),
+                    1 => {
+                        self.put(record);
+                        Err(Fault::Unknown)
+                    }
+                    2 => Err(Fault::Refused),
+                    _ => Ok(self.put(record)),
+                })
+            }
+            Flight::NotEnqueued(_) => Some(Err(Fault::Busy)),
+            Flight::Settled(_) => None,
+        };
+        self.gateways[at].back.push_back((flight, fate));
+    }
+
+    /// The gateway hears of its next delivery.
+    fn hear(&mut self, at: usize) {
+        let Some((flight, fate)) = self.gateways[at].back.pop_front() else {
+            return;
+        };
+        let (Flight::Appended(entry) | Flight::NotEnqueued(entry) | Flight::Settled(entry)) =
+            flight;
+        if let Some(Err(_)) = fate {
+            self.lost.insert(entry.job.load.number);
+        }
+        let now = self.now();
+        let ledger = &mut self.gateways[at].ledger;
+        match fate {
+            Some(Ok(offset)) => ledger.delivered(entry, offset, now.wall_ms, now),
+            Some(Err(fault)) => ledger.lost(entry, fault),
+            None => ledger.settle(entry),
+        }
+        self.drain(at);
+    }
+
+    /// The gateway's tail reads a little, or breaks.
+    fn read(&mut self, at: usize) {
+        let Some((session, pos)) = self.gateways[at].tail else {
+            return;
+        };
+        if self.roll(60) == 0 {
+            self.gateways[at].tail = None;
+            self.gateways[at].ledger.tail_failed(session);
+            self.drain(at);
+            return;
+        }
+        let steps = i64::try_from(self.roll(6)).unwrap();
+        let until = (pos + steps).min(self.head());
+        for offset in pos..until {
+            let record = &self.log[usize::try_from(offset).unwrap()];
+            if let Some(claim) = &record.claim {
+                let seen = Seen {
+                    claim: claim.clone(),
+                    id: record.id.clone(),
+                };
+                self.gateways[at]
+                    .ledger
+                    .saw(session, &record.channel, &seen, offset, 0);
+            }
+        }
+        self.gateways[at].tail = Some((session, until));
+        self.gateways[at].ledger.advanced(session, until);
+        self.drain(at);
+    }
+
+    /// A question of the gateway is answered: the head as of now, the state as of some time before.
+    fn answer_question(&mut self, at: usize) {
+        if self.gateways[at].asked.is_empty() {
+            return;
+        }
+        let pick = self.roll(self.gateways[at].asked.len() as u64);
+        let (question, look) = self.gateways[at]
+            .asked
+            .swap_remove(usize::try_from(pick).unwrap());
+        let broken = self.roll(12) == 0;
+        let head = self.head();
+        if look {
+            let lag = i64::try_from(self.roll(8)).unwrap();
+            let from = (head - lag).max(0);
+            let looked = Looked {
+                acceptance: self.truth(&question.channel, from).0,
+                from,
+                head,
+            };
+            self.gateways[at]
+                .ledger
+                .looked(&question, (!broken).then_some(looked));
+        } else {
+            self.gateways[at]
+                .ledger
+                .headed(&question, (!broken).then_some(head));
+        }
+        self.drain(at);
+    }
+
+    fn answer(&mut self, job: &Job<Sent>, answer: &Answer) {
+        self.answered += 1;
+        let Some(claim) = &job.claim else {
+            assert!(!matches!(
+                answer,
+                Answer::Stale { .. } | Answer::Ahead { .. }
+            ));
+            return;
+        };
+        let key = (
+            job.load.gateway,
+            job.channel.clone(),
+            claim.identity.clone(),
+        );
+        let success = matches!(answer, Answer::Stored { .. } | Answer::Duplicate { .. });
+        // What was never let through is sent away without waiting for what was.
+        if !matches!(answer, Answer::Missed) {
+            let last = self
+                .last_number
+                .insert(key.clone(), job.load.number)
+                .unwrap_or(0);
+            assert!(
+                last < job.load.number,
+                "answers of one outbox come in order"
+            );
+        }
+        let doomed = self.tails.get(&key).copied().unwrap_or(0);
+        assert!(
+            !(success && job.load.number <= doomed),
+            "nothing in flight behind a failure is a success"
+        );
+        let (truth, places) = self.truth(&job.channel, self.head());
+        let stands = truth.producer(claim.identity.user.as_deref(), &claim.identity.producer);
+        match answer {
+            Answer::Stored { offset } => {
+                self.stored += 1;
+                assert_eq!(places.get(claim), Some(offset), "it counts, right there");
+            }
+            Answer::Duplicate { offset, id } => {
+                let place = places.get(claim).copied();
+                assert!(place.is_some(), "a duplicate is of something that counts");
+                assert!(offset.is_none() || *offset == place);
+                if let Some(id) = id {
+                    let place = usize::try_from(place.unwrap()).unwrap();
+                    assert_eq!(&self.log[place].id, id);
+                }
+            }
+            Answer::Stale { epoch } => {
+                assert!(*epoch > claim.epoch && stands.is_some_and(|(now, _)| now >= *epoch));
+            }
+            Answer::Ahead { next } => {
+                if stands.is_some_and(|(epoch, _)| epoch == claim.epoch) {
+                    assert!(
+                        *next >= job.load.acked,
+                        "the log was asked before saying no"
+                    );
+                    assert!(*next <= stands.unwrap().1 + 1);
+                }
+            }
+            Answer::Unknown | Answer::Failed(_) => {
+                // One that shares another's fate takes nobody else with it.
+                if self.lost.contains(&job.load.number)
+                    && let Some(newest) = self.newest.get(&key)
+                {
+                    self.tails.insert(key, *newest);
+                }
+            }
+            Answer::Missed => {}
+        }
+        self.client_hears(job, claim, answer);
+    }
+
+    /// An outbox does what the protocol tells it to.
+    fn client_hears(&mut self, job: &Job<Sent>, claim: &Claim, answer: &Answer) {
+        let Some(outbox) = self.outboxes.iter_mut().find(|outbox| {
+            outbox.channel == job.channel && outbox.claim.identity == claim.identity
+        }) else {
+            return;
+        };
+        if outbox.claim.epoch != claim.epoch {
+            return;
+        }
+        match answer {
+            Answer::Stored { .. } | Answer::Duplicate { .. } => {
+                outbox.acked = outbox.acked.max(claim.seq + 1);
+                outbox.claim.seq = outbox.claim.seq.max(outbox.acked);
+            }
+            Answer::Stale { epoch } => {
+                outbox.claim.epoch = epoch + 1;
+                outbox.claim.seq = 0;
+                outbox.acked = 0;
+            }
+            Answer::Ahead { .. } | Answer::Unknown | Answer::Failed(_) | Answer::Missed => {
+                outbox.claim.seq = outbox.acked;
+            }
+        }
+    }
+
+    fn step(&mut self) {
+        let at = usize::try_from(self.roll(self.gateways.len() as u64)).unwrap();
+        match self.roll(100) {
+            0..=29 => {
+                let index = usize::try_from(self.roll(self.outboxes.len() as u64)).unwrap();
+                if self.roll(15) == 0 {
+                    self.outboxes[index].gateway = at;
+                }
+                let gateway = self.outboxes[index].gateway;
+                let plain = self.roll(6) == 0;
+                self.publish(index, gateway, plain);
+            }
+            30..=49 => self.reach_log(at),
+            50..=69 => self.hear(at),
+            70..=81 => self.read(at),
+            82..=91 => self.answer_question(at),
+            92..=93 => {
+                // Somebody else's record, or a takeover from elsewhere.
+                let index = usize::try_from(self.roll(self.outboxes.len() as u64)).unwrap();
+                let mut claim = self.outboxes[index].claim.clone();
+                claim.epoch += self.roll(2);
+                claim.seq = 0;
+                let record = Record {
+                    channel: self.outboxes[index].channel.clone(),
+                    claim: (self.roll(3) == 0).then_some(claim),
+                    id: "foreign".to_owned(),
+                };
+                self.put(record);
+            }
+            94 => {
+                // The client died with what it had in flight and comes back.
+                let index = usize::try_from(self.roll(self.outboxes.len() as u64)).unwrap();
+                self.outboxes[index].claim.seq = self.outboxes[index].acked;
+            }
+            _ => {
+                self.now_ms += self.roll(400);
+                let now = self.now();
+                self.gateways[at].ledger.tick(now);
+                self.drain(at);
+            }
+        }
+    }
+
+    /// The faults end; everybody is heard out.
+    fn settle(&mut self) {
+        for _ in 0..400 {
+            self.now_ms += 200;
+            for at in 0..self.gateways.len() {
+                for _ in 0..30 {
+                    self.reach_log(at);
+                    self.hear(at);
+                    self.read(at);
+                    self.answer_question(at);
+                }
+                let now = self.now();
+                self.gateways[at].ledger.tick(now);
+                self.drain(at);
+            }
+        }
+    }
+}
+
+proptest! {
+    #[test]
+    fn answers_tell_the_truth_whatever_happens(seed: u64, gateways in 1usize..4) {
+        let mut world = World::new(seed, gateways);
+        for _ in 0..600 {
+            world.step();
+        }
+        world.settle();
+        prop_assert_eq!(world.answered, world.sent, "everybody is answered");
+        prop_assert!(world.gateways.iter().all(|gateway| gateway.ledger.is_empty()));
+        prop_assert!(world.stored > 0, "and not everybody is sent away");
+    }
+}
+
+#[test]
+fn a_calm_log_of_one_writer_is_never_read_back() {
+    let mut world = World::new(7, 1);
+    let now = world.now();
+    let ledger = &mut world.gateways[0].ledger;
+    let job = |seq: u64| Job {
+        channel: Channel::parse("session.1").unwrap(),
+        id: format!("id-{seq}"),
+        claim: Some(Claim {
+            identity: Identity {
+                user: None,
+                producer: "p".to_owned(),
+            },
+            epoch: 0,
+            seq,
+        }),
+        deadline_ms: DEADLINE_MS,
+        refreshed: false,
+        load: Sent {
+            gateway: 0,
+            number: seq + 1,
+            acked: 0,
+        },
+    };
+    ledger.arrive(job(0));
+    let Some(Act::Look(question)) = ledger.step(now) else {
+        panic!("a new channel is looked up")
+    };
+    let looked = Looked {
+        acceptance: Acceptance::new(),
+        from: 5,
+        head: 5,
+    };
+    ledger.looked(&question, Some(looked));
+    ledger.arrive(job(1));
+    let mut entries = Vec::new();
+    while let Some(act) = ledger.step(now) {
+        let Act::Append(entry) = act else {
+            panic!("{act:?}")
+        };
+        entries.push(entry);
+    }
+    assert_eq!(entries.len(), 2);
+    for (offset, entry) in (5..).zip(entries) {
+        ledger.delivered(entry, offset, 0, now);
+        let Some(Act::Answer(_, answer)) = ledger.step(now) else {
+            panic!("answered at once")
+        };
+        assert_eq!(answer, Answer::Stored { offset });
+    }
+    assert!(ledger.is_empty());
+}
+
+#[test]
+fn a_track_answers_a_late_retry_with_the_place_of_the_first() {
+    let channel = Channel::parse("session.1").unwrap();
+    let claim = Claim {
+        identity: Identity {
+            user: Some("u".to_owned()),
+            producer: "p".to_owned(),
+        },
+        epoch: 3,
+        seq: 0,
+    };
+    let mut track = Track::looking(1, 0);
+    track.restore(Acceptance::new(), 10);
+    track.let_through(&claim, 1, true);
+    let seen = Seen {
+        claim: claim.clone(),
+        id: "first".to_owned(),
+    };
+    track.apply(&channel, &seen, 12, 0);
+    track.done(&claim);
+    let again = Answer::Duplicate {
+        offset: Some(12),
+        id: Some("first".to_owned()),
+    };
+    assert_eq!(track.verdict(&claim, None), again);
+    let older = Claim { epoch: 2, ..claim };
+    assert_eq!(track.verdict(&older, None), Answer::Stale { epoch: 3 });
+}
