@@ -75,30 +75,33 @@ impl Store {
         channels: &[Channel],
         tail: usize,
     ) -> Result<Option<Checkpoint>, StoreError> {
-        let sql = |error| StoreError::from_sqlx(DURING, error);
-        let Some(topic_id) = self.find_topic_id(place).await? else {
-            return Ok(None);
-        };
-        let mut tx = self
-            .pool
-            .begin_with("begin isolation level repeatable read read only")
-            .await
-            .map_err(sql)?;
-        let mut reading = Reading {
-            connection: &mut tx,
-            topic_id,
-            partition: place.partition,
-        };
-        let Some((next, floor)) = reading.offset().await.map_err(sql)? else {
-            return Ok(None);
-        };
-        let channels = reading.channels(channels, tail).await?;
-        tx.commit().await.map_err(sql)?;
-        Ok(Some(Checkpoint {
-            next,
-            floor,
-            channels,
-        }))
+        self.within(DURING, async {
+            let sql = |error| StoreError::from_sqlx(DURING, error);
+            let Some(topic_id) = self.find_topic_id(place).await? else {
+                return Ok(None);
+            };
+            let mut tx = self
+                .pool
+                .begin_with("begin isolation level repeatable read read only")
+                .await
+                .map_err(sql)?;
+            let mut reading = Reading {
+                connection: &mut tx,
+                topic_id,
+                partition: place.partition,
+            };
+            let Some((next, floor)) = reading.offset().await.map_err(sql)? else {
+                return Ok(None);
+            };
+            let channels = reading.channels(channels, tail).await?;
+            tx.commit().await.map_err(sql)?;
+            Ok(Some(Checkpoint {
+                next,
+                floor,
+                channels,
+            }))
+        })
+        .await
     }
 }
 

@@ -18,6 +18,8 @@ pub struct StoreOptions {
     pub connections_max: u32,
     /// How long to wait for a free connection, the making of one included.
     pub acquire_timeout: Duration,
+    /// How long one call may take, whatever it does: a network that swallows everything is heard of by this alone.
+    pub call_timeout: Duration,
     /// How long one statement may run.
     pub statement_timeout: Duration,
     /// How long one statement may wait for a lock, for example one an administrator holds.
@@ -31,6 +33,7 @@ impl Default for StoreOptions {
         StoreOptions {
             connections_max: 8,
             acquire_timeout: Duration::from_secs(5),
+            call_timeout: Duration::from_secs(20),
             statement_timeout: Duration::from_secs(15),
             lock_timeout: Duration::from_secs(5),
             application_name: "rivermouth".to_owned(),
@@ -43,6 +46,7 @@ impl Default for StoreOptions {
 pub struct Store {
     pub(crate) pool: PgPool,
     pub(crate) connect: Arc<PgConnectOptions>,
+    call_timeout: Duration,
     /// Small numbers of topics already asked for; they never change.
     pub(crate) topic_ids: Arc<Mutex<HashMap<(String, u16), i16>>>,
     /// Days whose partition is known to exist.
@@ -87,6 +91,7 @@ impl Store {
         Ok(Store {
             pool,
             connect: Arc::new(base),
+            call_timeout: options.call_timeout,
             topic_ids: Arc::default(),
             days: Arc::default(),
         })
@@ -97,17 +102,36 @@ impl Store {
     /// # Errors
     /// [`StoreError::Retry`] while it does not, [`StoreError::Fatal`] when it refuses us.
     pub async fn ping(&self) -> Result<(), StoreError> {
-        sqlx::query("select 1")
-            .execute(&self.pool)
-            .await
-            .map_err(|error| {
-                StoreError::from_sqlx("asking PostgreSQL for a sign of life", error)
-            })?;
-        Ok(())
+        self.within("asking PostgreSQL for a sign of life", async {
+            sqlx::query("select 1")
+                .execute(&self.pool)
+                .await
+                .map_err(|error| {
+                    StoreError::from_sqlx("asking PostgreSQL for a sign of life", error)
+                })?;
+            Ok(())
+        })
+        .await
     }
 
     /// Closes all connections; waits for those in use to come back.
     pub async fn close(&self) {
         self.pool.close().await;
+    }
+
+    /// Ends a call that takes too long; its connection is not used again before it is whole.
+    pub(crate) async fn within<T>(
+        &self,
+        during: &'static str,
+        call: impl Future<Output = Result<T, StoreError>>,
+    ) -> Result<T, StoreError> {
+        tokio::time::timeout(self.call_timeout, call)
+            .await
+            .unwrap_or_else(|_| {
+                Err(StoreError::retry(
+                    during,
+                    "PostgreSQL does not answer in time",
+                ))
+            })
     }
 }

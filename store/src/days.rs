@@ -47,11 +47,14 @@ impl Store {
     /// # Errors
     /// [`StoreError::Retry`] when a lock was not to be had within a second; rows are stored all the same.
     pub async fn prepare_days(&self, ahead: u32) -> Result<(), StoreError> {
-        let today = today();
-        for day in today..=today + i64::from(ahead).min(FUTURE_DAYS - 1) {
-            self.create_day(day).await?;
-        }
-        Ok(())
+        self.within("preparing days", async {
+            let today = today();
+            for day in today..=today + i64::from(ahead).min(FUTURE_DAYS - 1) {
+                self.create_day(day).await?;
+            }
+            Ok(())
+        })
+        .await
     }
 
     /// Drops the events of all days before the one `oldest_kept_ms` lies in, and raises the floors.
@@ -61,20 +64,23 @@ impl Store {
     /// [`StoreError::Retry`] when a lock was not to be had within a second.
     pub async fn drop_days(&self, oldest_kept_ms: i64) -> Result<i32, StoreError> {
         const DURING: &str = "dropping old days";
-        let sql = |error| StoreError::from_sqlx(DURING, error);
-        let mut tx = self.pool.begin().await.map_err(sql)?;
-        hurry(&mut tx).await.map_err(sql)?;
-        let (dropped,): (i32,) =
-            sqlx::query_as("select rivermouth.drop_days(date '1970-01-01' + $1::integer)")
-                .bind(i32::try_from(day_of(oldest_kept_ms)).unwrap_or(0))
-                .fetch_one(&mut *tx)
-                .await
-                .map_err(sql)?;
-        tx.commit().await.map_err(sql)?;
-        if let Ok(mut known) = self.days.lock() {
-            known.made.clear();
-        }
-        Ok(dropped)
+        self.within(DURING, async {
+            let sql = |error| StoreError::from_sqlx(DURING, error);
+            let mut tx = self.pool.begin().await.map_err(sql)?;
+            hurry(&mut tx).await.map_err(sql)?;
+            let (dropped,): (i32,) =
+                sqlx::query_as("select rivermouth.drop_days(date '1970-01-01' + $1::integer)")
+                    .bind(i32::try_from(day_of(oldest_kept_ms)).unwrap_or(0))
+                    .fetch_one(&mut *tx)
+                    .await
+                    .map_err(sql)?;
+            tx.commit().await.map_err(sql)?;
+            if let Ok(mut known) = self.days.lock() {
+                known.made.clear();
+            }
+            Ok(dropped)
+        })
+        .await
     }
 
     /// Makes the partitions a batch needs as far as that can be done now; what has none goes to the default one.

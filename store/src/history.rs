@@ -119,29 +119,32 @@ impl Store {
         limit: u32,
         bytes_max: usize,
     ) -> Result<Vec<EventRow>, StoreError> {
-        let mut rows = Vec::new();
-        if let Some(range) = self.range(place, channel, (after_next, until)).await? {
-            let bytes_max = i64::try_from(bytes_max).unwrap_or(i64::MAX);
-            let raw: Vec<RawRow> = range
-                .bind(sqlx::query_as(AFTER))
-                .bind(i64::from(limit))
-                .bind(bytes_max)
-                .fetch_all(&self.pool)
-                .await
-                .map_err(|error| StoreError::from_sqlx(DURING, error))?;
-            rows = raw
-                .into_iter()
-                .map(EventRow::try_from)
-                .collect::<Result<_, _>>()?;
-        }
-        // Asked after the rows were read: days that were dropped meanwhile have raised the floor by now.
-        match self.progress(place).await? {
-            Some(progress) if after_next < progress.floor => Err(StoreError::Gone {
-                place: place.clone(),
-                floor: progress.floor,
-            }),
-            _ => Ok(rows),
-        }
+        self.within(DURING, async {
+            let mut rows = Vec::new();
+            if let Some(range) = self.range(place, channel, (after_next, until)).await? {
+                let bytes_max = i64::try_from(bytes_max).unwrap_or(i64::MAX);
+                let raw: Vec<RawRow> = range
+                    .bind(sqlx::query_as(AFTER))
+                    .bind(i64::from(limit))
+                    .bind(bytes_max)
+                    .fetch_all(&self.pool)
+                    .await
+                    .map_err(|error| StoreError::from_sqlx(DURING, error))?;
+                rows = raw
+                    .into_iter()
+                    .map(EventRow::try_from)
+                    .collect::<Result<_, _>>()?;
+            }
+            // Asked after the rows were read: days that were dropped meanwhile have raised the floor by now.
+            match self.progress(place).await? {
+                Some(progress) if after_next < progress.floor => Err(StoreError::Gone {
+                    place: place.clone(),
+                    floor: progress.floor,
+                }),
+                _ => Ok(rows),
+            }
+        })
+        .await
     }
 
     /// Events of `channel` that pass the filter, in the filter's direction.
@@ -157,19 +160,22 @@ impl Store {
         channel: &Channel,
         filter: HistoryFilter,
     ) -> Result<Vec<EventRow>, StoreError> {
-        let Some(mut range) = self.range(place, channel, (filter.lo, filter.hi)).await? else {
-            return Ok(Vec::new());
-        };
-        range.narrow(filter.from_ms, filter.to_ms);
-        let statement = if filter.desc { DESCENDING } else { ASCENDING };
-        let raw: Vec<RawRow> = range
-            .bind(sqlx::query_as(statement))
-            .bind(filter.types)
-            .bind(i64::from(filter.limit))
-            .fetch_all(&self.pool)
-            .await
-            .map_err(|error| StoreError::from_sqlx(DURING, error))?;
-        raw.into_iter().map(EventRow::try_from).collect()
+        self.within(DURING, async {
+            let Some(mut range) = self.range(place, channel, (filter.lo, filter.hi)).await? else {
+                return Ok(Vec::new());
+            };
+            range.narrow(filter.from_ms, filter.to_ms);
+            let statement = if filter.desc { DESCENDING } else { ASCENDING };
+            let raw: Vec<RawRow> = range
+                .bind(sqlx::query_as(statement))
+                .bind(filter.types)
+                .bind(i64::from(filter.limit))
+                .fetch_all(&self.pool)
+                .await
+                .map_err(|error| StoreError::from_sqlx(DURING, error))?;
+            raw.into_iter().map(EventRow::try_from).collect()
+        })
+        .await
     }
 
     /// Offset of the first event of `channel` whose time is `time_ms` or later; `None` when there is none.
@@ -182,16 +188,19 @@ impl Store {
         channel: &Channel,
         time_ms: i64,
     ) -> Result<Option<i64>, StoreError> {
-        let Some(mut range) = self.range(place, channel, (0, i64::MAX)).await? else {
-            return Ok(None);
-        };
-        range.narrow(Some(time_ms), None);
-        let found: Option<(i64,)> = range
-            .bind(sqlx::query_as(FIRST_AT))
-            .fetch_optional(&self.pool)
-            .await
-            .map_err(|error| StoreError::from_sqlx(DURING, error))?;
-        Ok(found.map(|(offset,)| offset))
+        self.within(DURING, async {
+            let Some(mut range) = self.range(place, channel, (0, i64::MAX)).await? else {
+                return Ok(None);
+            };
+            range.narrow(Some(time_ms), None);
+            let found: Option<(i64,)> = range
+                .bind(sqlx::query_as(FIRST_AT))
+                .fetch_optional(&self.pool)
+                .await
+                .map_err(|error| StoreError::from_sqlx(DURING, error))?;
+            Ok(found.map(|(offset,)| offset))
+        })
+        .await
     }
 
     /// The range of days in which the offsets lie; `None` when no event has such an offset.

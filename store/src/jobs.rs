@@ -75,10 +75,13 @@ impl Store {
     /// # Errors
     /// [`StoreError::Retry`] while PostgreSQL is away.
     pub async fn job(&self, id: &str) -> Result<Option<JobRow>, StoreError> {
-        sqlx::query_as(JOBS_BY_ID)
-            .bind(vec![id])
-            .fetch_optional(&self.pool)
-            .await
-            .map_err(|error| StoreError::from_sqlx("reading a job", error))
+        self.within("reading a job", async {
+            sqlx::query_as(JOBS_BY_ID)
+                .bind(vec![id])
+                .fetch_optional(&self.pool)
+                .await
+                .map_err(|error| StoreError::from_sqlx("reading a job", error))
+        })
+        .await
     }
 }

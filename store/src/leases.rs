@@ -70,6 +70,7 @@ impl Leases {
     /// # Errors
     /// [`StoreError::Retry`] while PostgreSQL is away: go on with what was held, the offsets fence.
     pub async fn round(&self) -> Result<Shares, StoreError> {
+        self.store.within(DURING, async {
         let sql = |error| StoreError::from_sqlx(DURING, error);
         let (topic_ids, partitions) = self.columns(self.places.keys());
         let mut tx = self.store.pool.begin().await.map_err(sql)?;
@@ -143,6 +144,7 @@ impl Leases {
                 .collect(),
             fair,
         })
+    }).await
     }
 
     /// Gives partitions back, so that others need not wait for the lease to run out.
@@ -150,23 +152,27 @@ impl Leases {
     /// # Errors
     /// [`StoreError::Retry`] while PostgreSQL is away: the leases run out by themselves.
     pub async fn release(&self, places: &[Place]) -> Result<(), StoreError> {
-        let slots = self
-            .places
-            .iter()
-            .filter(|(_, place)| places.contains(place));
-        let (topic_ids, partitions) = self.columns(slots.map(|(slot, _)| slot));
-        sqlx::query(
-            "update rivermouth.leases l set owner = null, until = '-infinity'
+        self.store
+            .within(DURING, async {
+                let slots = self
+                    .places
+                    .iter()
+                    .filter(|(_, place)| places.contains(place));
+                let (topic_ids, partitions) = self.columns(slots.map(|(slot, _)| slot));
+                sqlx::query(
+                    "update rivermouth.leases l set owner = null, until = '-infinity'
              from unnest($2::smallint[], $3::integer[]) as w (topic_id, partition)
              where l.topic_id = w.topic_id and l.partition = w.partition and l.owner = $1",
-        )
-        .bind(&self.owner)
-        .bind(topic_ids)
-        .bind(partitions)
-        .execute(&self.store.pool)
-        .await
-        .map_err(|error| StoreError::from_sqlx(DURING, error))?;
-        Ok(())
+                )
+                .bind(&self.owner)
+                .bind(topic_ids)
+                .bind(partitions)
+                .execute(&self.store.pool)
+                .await
+                .map_err(|error| StoreError::from_sqlx(DURING, error))?;
+                Ok(())
+            })
+            .await
     }
 
     /// Gives everything back and is no longer counted.
@@ -174,13 +180,17 @@ impl Leases {
     /// # Errors
     /// As [`Leases::release`].
     pub async fn leave(&self) -> Result<(), StoreError> {
-        sqlx::query("delete from rivermouth.members where owner = $1")
-            .bind(&self.owner)
-            .execute(&self.store.pool)
+        self.store
+            .within(DURING, async {
+                sqlx::query("delete from rivermouth.members where owner = $1")
+                    .bind(&self.owner)
+                    .execute(&self.store.pool)
+                    .await
+                    .map_err(|error| StoreError::from_sqlx(DURING, error))?;
+                let all: Vec<Place> = self.places.values().cloned().collect();
+                self.release(&all).await
+            })
             .await
-            .map_err(|error| StoreError::from_sqlx(DURING, error))?;
-        let all: Vec<Place> = self.places.values().cloned().collect();
-        self.release(&all).await
     }
 
     fn columns<'a>(&self, slots: impl Iterator<Item = &'a (i16, i32)>) -> (Vec<i16>, Vec<i32>) {

@@ -36,6 +36,7 @@ impl Store {
     /// [`StoreError::Retry`] while PostgreSQL is away.
     pub async fn progress(&self, place: &Place) -> Result<Option<Progress>, StoreError> {
         const DURING: &str = "reading an offset";
+        self.within(DURING, async {
         let row: Option<ProgressRow> = sqlx::query_as(
             "select o.next_offset, o.floor_offset, (extract(epoch from o.complete_to_at) * 1000)::bigint
              from rivermouth.offsets o join rivermouth.topics t using (topic_id)
@@ -48,6 +49,7 @@ impl Store {
         .await
         .map_err(|error| StoreError::from_sqlx(DURING, error))?;
         Ok(row.map(Progress::from))
+    }).await
     }
 
     /// Begins with a partition: where it is stored up to, or at `low` (the log's low watermark) if it is new.
@@ -56,20 +58,23 @@ impl Store {
     /// [`StoreError::Retry`] while PostgreSQL is away.
     pub async fn open(&self, place: &Place, low: i64) -> Result<Progress, StoreError> {
         const DURING: &str = "beginning with a partition";
-        let topic_id = self.topic_id(place).await?;
-        sqlx::query(
-            "insert into rivermouth.offsets (topic_id, partition, next_offset, floor_offset)
+        self.within(DURING, async {
+            let topic_id = self.topic_id(place).await?;
+            sqlx::query(
+                "insert into rivermouth.offsets (topic_id, partition, next_offset, floor_offset)
              values ($1, $2, $3, $3) on conflict (topic_id, partition) do nothing",
-        )
-        .bind(topic_id)
-        .bind(place.partition)
-        .bind(low)
-        .execute(&self.pool)
+            )
+            .bind(topic_id)
+            .bind(place.partition)
+            .bind(low)
+            .execute(&self.pool)
+            .await
+            .map_err(|error| StoreError::from_sqlx(DURING, error))?;
+            self.progress(place)
+                .await?
+                .ok_or_else(|| StoreError::fatal(DURING, "the offset just added is not there"))
+        })
         .await
-        .map_err(|error| StoreError::from_sqlx(DURING, error))?;
-        self.progress(place)
-            .await?
-            .ok_or_else(|| StoreError::fatal(DURING, "the offset just added is not there"))
     }
 
     /// Records that the log no longer holds `from..to`, and goes on at `to`.
@@ -78,10 +83,11 @@ impl Store {
     /// [`StoreError::Fenced`] when the stored offset is not `from`.
     pub async fn skip(&self, place: &Place, from: i64, to: i64) -> Result<(), StoreError> {
         const DURING: &str = "recording a gap";
-        let sql = |error| StoreError::from_sqlx(DURING, error);
-        let topic_id = self.topic_id(place).await?;
-        let mut tx = self.pool.begin().await.map_err(sql)?;
-        let moved = sqlx::query(
+        self.within(DURING, async {
+            let sql = |error| StoreError::from_sqlx(DURING, error);
+            let topic_id = self.topic_id(place).await?;
+            let mut tx = self.pool.begin().await.map_err(sql)?;
+            let moved = sqlx::query(
             "update rivermouth.offsets set next_offset = $4, floor_offset = $4, updated_at = now()
              where topic_id = $1 and partition = $2 and next_offset = $3",
         )
@@ -92,21 +98,23 @@ impl Store {
         .execute(&mut *tx)
         .await
         .map_err(sql)?;
-        if moved.rows_affected() != 1 {
-            return Err(fenced(place, from));
-        }
-        sqlx::query(
-            "insert into rivermouth.gaps (topic_id, partition, from_offset, to_offset, reason)
+            if moved.rows_affected() != 1 {
+                return Err(fenced(place, from));
+            }
+            sqlx::query(
+                "insert into rivermouth.gaps (topic_id, partition, from_offset, to_offset, reason)
              values ($1, $2, $3, $4, 'retention')",
-        )
-        .bind(topic_id)
-        .bind(place.partition)
-        .bind(from)
-        .bind(to)
-        .execute(&mut *tx)
+            )
+            .bind(topic_id)
+            .bind(place.partition)
+            .bind(from)
+            .bind(to)
+            .execute(&mut *tx)
+            .await
+            .map_err(sql)?;
+            tx.commit().await.map_err(sql)
+        })
         .await
-        .map_err(sql)?;
-        tx.commit().await.map_err(sql)
     }
 
     /// Says that a quiet partition, stored up to its end `next`, is complete up to a time. Answers whether that was
@@ -121,6 +129,7 @@ impl Store {
         complete_to_ms: i64,
     ) -> Result<bool, StoreError> {
         const DURING: &str = "confirming an offset";
+        self.within(DURING, async {
         let topic_id = self.topic_id(place).await?;
         let confirmed = sqlx::query(
             "update rivermouth.offsets
@@ -135,6 +144,7 @@ impl Store {
         .await
         .map_err(|error| StoreError::from_sqlx(DURING, error))?;
         Ok(confirmed.rows_affected() == 1)
+    }).await
     }
 }
 

@@ -53,6 +53,7 @@ impl Store {
     /// [`StoreError::Fenced`] when the stored offset is not `batch.start`; [`StoreError::Retry`] while PostgreSQL is
     /// away, the outcome being unknown; [`StoreError::Fatal`] for a defect, for example a row that is there already.
     pub async fn write(&self, place: &Place, batch: &Batch) -> Result<(), StoreError> {
+        self.within(DURING, async {
         let topic_id = self.topic_id(place).await?;
         let derived = Derived::of(&batch.events);
         self.days_for(derived.days.keys().copied()).await;
@@ -67,6 +68,7 @@ impl Store {
             other => other,
         }
         .unwrap_or_else(|error| Err(StoreError::from_sqlx(DURING, error)))
+    }).await
     }
 
     async fn attempt(
