@@ -93,6 +93,11 @@ impl Hot {
         Taken { event, new: true }
     }
 
+    /// Bytes of its ring, about.
+    pub(crate) fn weight(&self) -> usize {
+        self.warm.ring.iter().map(|e| e.weight()).sum()
+    }
+
     pub(crate) fn is_idle(&self) -> bool {
         self.parked.iter().all(|p| p.reply.is_gone()) && self.listeners.iter().all(|&n| n == 0)
     }

@@ -114,7 +114,8 @@ impl Hub {
         let Some(Slot::Warming(warming)) = feed.remove(&channel) else {
             return;
         };
-        if warming.stale {
+        // Overflowed, or a warming of before the feed was opened again: it does not reach what was buffered.
+        if warming.stale || warm.next < warming.live_from {
             let mut again = Warming::new(feed.read_to);
             again.pulls = warming.pulls;
             feed.insert(channel.clone(), Slot::Warming(again));
@@ -157,6 +158,8 @@ impl Hub {
             From::Latest => read_to,
             From::Last(n) => match hot.warm.ring.last(n as usize, |e| pull.wanted.passes(e)) {
                 Some(next) => next,
+                // The ring has all there is: fewer than n are everything.
+                None if hot.warm.ring.from() <= hot.warm.floor => hot.warm.ring.from(),
                 None => return self.resolve(place, index, pull),
             },
             From::Earliest | From::Time(_) => return self.resolve(place, index, pull),

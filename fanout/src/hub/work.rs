@@ -117,6 +117,7 @@ impl Hub {
         for channel in channels {
             match self.feeds[index].remove(&channel) {
                 Some(Slot::Hot(hot)) => {
+                    self.ring_bytes = self.ring_bytes.saturating_sub(hot.weight());
                     for (shard, round) in self.rounds.iter_mut().enumerate() {
                         if hot.listeners[shard] > 0 {
                             round.push(ToShard::Cut {
@@ -229,8 +230,7 @@ impl Hub {
             .collect();
         for channel in idle {
             if let Some(Slot::Hot(hot)) = self.feeds[index].remove(&channel) {
-                let freed: usize = hot.warm.ring.iter().map(|e| e.weight()).sum();
-                self.ring_bytes = self.ring_bytes.saturating_sub(freed);
+                self.ring_bytes = self.ring_bytes.saturating_sub(hot.weight());
             }
         }
     }

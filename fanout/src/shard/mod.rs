@@ -2,6 +2,8 @@
 //! timer per connection. It waits for sockets and its mailbox, does everything that is there, and then writes to
 //! each touched connection once.
 
+mod admit;
+mod adopt;
 mod chunk;
 mod conn;
 mod deliver;
@@ -11,6 +13,7 @@ mod request;
 mod stream;
 mod sub;
 mod tick;
+mod write;
 mod ws;
 
 use std::{
@@ -21,16 +24,14 @@ use std::{
     time::{Duration, Instant},
 };
 
-use bytes::Bytes;
-use mio::{Events, Interest, Poll, Token, Waker};
-use protocol::{Identity, close, server};
+use mio::{Events, Poll, Token, Waker};
+use protocol::Identity;
 use schemas::Channel;
 use slab::Slab;
 
 use crate::{guard::Guard, hub::Command, node::Node};
-use conn::{Conn, Phase, Wire};
-use out::{Flushed, close_frame};
-use ws::{READ_MAX, Ws};
+use conn::{Conn, Phase};
+use ws::READ_MAX;
 
 pub(crate) use mailbox::{ConnKey, Mailbox, SubKey, ToShard};
 pub(crate) use request::window_of;
@@ -245,252 +246,10 @@ impl Shard {
         }
     }
 
-    fn adopt(&mut self, new: NewConnection) {
-        let socket = mio::net::TcpStream::from_std(new.socket);
-        let ws = Ws::new(socket, new.early, &self.node.limits);
-        let who = match &new.who {
-            Admission::Known(who) => Some(Arc::clone(who)),
-            _ => None,
-        };
-        let index = self.insert(new.id, who, Wire::Ws(ws), new.guard);
-        self.node.metrics.websockets.inc();
-        let conn = &mut self.conns[index];
-        let serial = conn.serial;
-        if let Wire::Ws(ws) = &mut conn.wire
-            && let Err(error) = self.poll.registry().register(
-                &mut ws.socket,
-                Token(index),
-                Interest::READABLE | Interest::WRITABLE,
-            )
-        {
-            tracing::warn!(%error, "a socket cannot be watched");
-            return self.forget(index);
-        }
-        match new.who {
-            Admission::Known(_) => {
-                self.greet(index);
-                if let Some(subscribe) = new.subscribe {
-                    self.subscribe(index, None, *subscribe);
-                }
-            }
-            Admission::Awaited => {
-                if let Some(subscribe) = new.subscribe {
-                    self.awaited_subscriptions.insert(serial, subscribe);
-                }
-            }
-            Admission::Refused(error) => {
-                self.say(index, server::error(None, None, &error, self.now_ms));
-                self.close(
-                    index,
-                    error.name.close_code().unwrap_or(close::AUTH),
-                    error.name.as_str(),
-                );
-            }
-        }
-        // What came with the handshake waits in the codec; a socket that is already readable tells so itself.
-        self.unread.push(index);
-    }
-
-    fn adopt_stream(&mut self, new: NewStream) {
-        let wire = Wire::Http {
-            pipe: Arc::clone(&new.pipe),
-            form: new.form,
-        };
-        let index = self.insert(new.id, Some(new.who), wire, new.guard);
-        self.node.metrics.streams.inc();
-        let key = self.conns[index].key(index);
-        if !new.pipe.owned_by(key) || self.drain.is_some() {
-            new.pipe.finish();
-            return self.forget(index);
-        }
-        let mut chunks = Vec::with_capacity(new.subs.len());
-        for (mut sub, chunk) in new.subs {
-            self.serials += 1;
-            sub.serial = self.serials;
-            sub.next = chunk.start;
-            chunks.push((
-                SubKey {
-                    conn: key,
-                    serial: sub.serial,
-                },
-                chunk,
-            ));
-            self.conns[index].subs.push(sub);
-            self.node.metrics.subscriptions.inc();
-        }
-        self.greet(index);
-        for (sub, chunk) in chunks {
-            self.pulled(sub, Ok(chunk));
-        }
-    }
-
-    fn insert(
-        &mut self,
-        id: Box<str>,
-        who: Option<Arc<Identity>>,
-        wire: Wire,
-        guard: Guard,
-    ) -> usize {
-        self.serials += 1;
-        self.conns.insert(Conn {
-            serial: self.serials,
-            id,
-            who,
-            wire,
-            subs: Vec::new(),
-            out: out::Out::default(),
-            conflated: Vec::new(),
-            opened: self.now,
-            heard: self.now,
-            spoke: self.now,
-            beat: self.now,
-            stuck_since: None,
-            turn: 0,
-            pulling: 0,
-            waiting: 0,
-            methods: None,
-            malformed: None,
-            phase: Phase::Open,
-            answered: false,
-            handed: 0,
-            told_expiring: false,
-            dirty: false,
-            _guard: guard,
-        })
-    }
-
     /// The connection, if it is still the one that was meant.
     fn conn(&mut self, key: ConnKey) -> Option<&mut Conn> {
         self.conns
             .get_mut(key.index)
             .filter(|c| c.serial == key.serial)
-    }
-
-    /// Queues one message of ours; line or block, as the wire needs it.
-    fn say(&mut self, index: usize, message: impl Into<Bytes>) {
-        let Some(conn) = self.conns.get_mut(index) else {
-            return;
-        };
-        if conn.is_open() {
-            conn.out.push(message.into());
-            self.mark(index);
-        }
-    }
-
-    fn mark(&mut self, index: usize) {
-        if let Some(conn) = self.conns.get_mut(index)
-            && !conn.dirty
-        {
-            conn.dirty = true;
-            self.dirty.push(index);
-        }
-    }
-
-    /// Writes what is queued. When everything went out, what waited for room may go on.
-    fn flush(&mut self, index: usize) {
-        let Some(conn) = self.conns.get_mut(index) else {
-            return;
-        };
-        conn.dirty = false;
-        let before = conn.out.bytes();
-        let flushed = match &mut conn.wire {
-            Wire::Ws(ws) => match conn.out.flush(&mut ws.socket, &mut self.write_buffer) {
-                Ok(flushed) => flushed,
-                Err(_) => return self.forget(index),
-            },
-            Wire::Http { pipe, .. } => {
-                let mut room = pipe.has_room();
-                let mut progress = false;
-                while room {
-                    let mut bytes = 0;
-                    let out = &mut conn.out;
-                    pipe.push(std::iter::from_fn(|| {
-                        (bytes < 16 * 1024)
-                            .then(|| out.take())
-                            .flatten()
-                            .inspect(|m| bytes += m.len())
-                    }));
-                    if bytes == 0 {
-                        break;
-                    }
-                    progress = true;
-                    room = pipe.has_room();
-                }
-                if conn.out.bytes() == 0 {
-                    Flushed::Empty
-                } else {
-                    Flushed::Blocked { progress }
-                }
-            }
-        };
-        self.node
-            .metrics
-            .written_bytes
-            .inc_by(before.saturating_sub(conn.out.bytes()) as u64);
-        match flushed {
-            Flushed::Empty => {
-                if before > 0 {
-                    conn.spoke = self.now;
-                }
-                conn.stuck_since = None;
-                conn.handed = conn.subs.first().map_or(conn.handed, |s| s.next);
-                if !conn.is_open() && (conn.answered || matches!(conn.wire, Wire::Http { .. })) {
-                    return self.forget(index);
-                }
-                let conflated: Vec<_> = conn.unconflate().collect();
-                let hungry = conn
-                    .subs
-                    .iter()
-                    .any(|s| s.mode == Mode::Ready)
-                    .then(|| conn.key(index));
-                for (event, line) in conflated {
-                    self.push_event(index, &event, line);
-                }
-                self.hungry.extend(hungry);
-            }
-            Flushed::Blocked { progress } => {
-                if progress || conn.stuck_since.is_none() {
-                    conn.stuck_since = Some(self.now);
-                }
-                if progress {
-                    conn.spoke = self.now;
-                }
-            }
-        }
-    }
-
-    /// Says goodbye: nothing is read any more, and the socket is dropped when the client has answered or in 5 s.
-    fn close(&mut self, index: usize, code: u16, reason: &str) {
-        self.drop_subs(index);
-        let Some(conn) = self.conns.get_mut(index) else {
-            return;
-        };
-        if !conn.is_open() {
-            return;
-        }
-        conn.phase = Phase::Closing(self.now + GOODBYE);
-        if let Wire::Ws(_) = &conn.wire {
-            conn.out.finish(close_frame(code, reason));
-        }
-        self.mark(index);
-    }
-
-    /// The connection is over.
-    fn forget(&mut self, index: usize) {
-        self.drop_subs(index);
-        let Some(mut conn) = self.conns.try_remove(index) else {
-            return;
-        };
-        self.awaited_subscriptions.remove(&conn.serial);
-        match &mut conn.wire {
-            Wire::Ws(ws) => {
-                drop(self.poll.registry().deregister(&mut ws.socket));
-                self.node.metrics.websockets.dec();
-            }
-            Wire::Http { pipe, .. } => {
-                pipe.finish();
-                self.node.metrics.streams.dec();
-            }
-        }
     }
 }

@@ -4,20 +4,19 @@ use std::sync::Arc;
 
 use protocol::{
     Bucket, ErrorName, Identity, ProtocolError, Rate,
-    access::{may_read, may_read_history},
+    access::may_read_history,
     client::{self, Call, Message, Publish, Refused},
     close, server,
-    token::Use,
 };
 use serde_json::{Value, json};
 
 use super::{
-    ConnKey, Mode, Opening, Phase, Shard, Sub, ToShard, Window,
+    ConnKey, Mode, Phase, Shard, ToShard, Window,
     conn::Wire,
     deliver::line_of,
     ws::{Inbound, Turn},
 };
-use crate::{history, node::Node, start, tier::Wanted};
+use crate::{history, node::Node, tier::Wanted};
 
 impl Shard {
     /// A socket has something to read.
@@ -188,166 +187,6 @@ impl Shard {
         }
     }
 
-    fn connect(&mut self, key: ConnKey, id: Option<String>, token: &str) {
-        let index = key.index;
-        let subscribe = self.awaited_subscriptions.remove(&key.serial);
-        match self
-            .node
-            .verifier
-            .verify(token, self.now_ms, Use::Connection)
-        {
-            Ok(identity) => {
-                self.conns[index].who = Some(Arc::new(identity));
-                self.greet(index);
-                if let Some(id) = id {
-                    let data = self.hello(index, None, |hello| hello.data());
-                    self.say(index, line_of(server::response_raw(&id, &data)));
-                }
-                if let Some(subscribe) = subscribe {
-                    self.subscribe(index, None, *subscribe);
-                }
-            }
-            Err(error) => {
-                let message = server::error(id.as_deref(), None, &error, self.now_ms);
-                self.say(index, line_of(message));
-                self.close(
-                    index,
-                    error.name.close_code().unwrap_or(close::AUTH),
-                    error.name.as_str(),
-                );
-            }
-        }
-    }
-
-    /// `connected`, the first thing anybody is told.
-    pub(super) fn greet(&mut self, index: usize) {
-        let cursor = match self.conns[index].form() {
-            Some(_) => self.stream_cursor(index),
-            None => None,
-        };
-        let message = self.hello(index, cursor.as_deref(), server::connected);
-        self.say_event(index, "connected", message, cursor.as_deref());
-    }
-
-    fn hello(
-        &self,
-        index: usize,
-        cursor: Option<&str>,
-        make: impl Fn(&server::Connected<'_>) -> Vec<u8>,
-    ) -> Vec<u8> {
-        let conn = &self.conns[index];
-        let limits = &self.node.limits;
-        make(&server::Connected {
-            connection_id: &conn.id,
-            user_id: conn.who.as_ref().map_or("", |who| &who.sub),
-            node: &self.node.name,
-            heartbeat_interval_ms: limits.heartbeat_interval.as_millis() as u64,
-            heartbeat_timeout_ms: limits.heartbeat_timeout.as_millis() as u64,
-            message_bytes_max: limits.message_bytes_max,
-            expires_at_ms: conn.who.as_ref().map_or(0, |who| who.expires_at_ms),
-            now_ms: self.now_ms,
-            cursor,
-        })
-    }
-
-    /// A newer token of the same user: its rights count at once.
-    fn refresh(&mut self, index: usize, id: Option<&str>, token: &str) {
-        let verified = self
-            .node
-            .verifier
-            .verify(token, self.now_ms, Use::Connection);
-        let who = match verified {
-            Ok(who)
-                if self.conns[index]
-                    .who
-                    .as_ref()
-                    .is_some_and(|old| old.sub == who.sub) =>
-            {
-                Arc::new(who)
-            }
-            Ok(_) => {
-                return self.refuse(
-                    index,
-                    id,
-                    None,
-                    &ProtocolError::denied("the token is another user's"),
-                );
-            }
-            Err(error) => return self.refuse(index, id, None, &error),
-        };
-        let conn = &mut self.conns[index];
-        conn.who = Some(Arc::clone(&who));
-        conn.told_expiring = false;
-        let lost: Vec<_> = conn
-            .subs
-            .iter()
-            .filter_map(|sub| {
-                let error = may_read(&self.node.namespaces, &who, &sub.asked).err()?;
-                Some((sub.serial, sub.asked.clone(), error))
-            })
-            .collect();
-        self.respond(index, id, &json!({ "expiresAt": who.expires_at_ms }));
-        for (serial, channel, error) in lost {
-            self.remove_sub(index, serial);
-            self.refuse(index, None, Some(channel.as_str()), &error);
-        }
-    }
-
-    pub(super) fn subscribe(
-        &mut self,
-        index: usize,
-        id: Option<String>,
-        subscribe: client::Subscribe,
-    ) {
-        let Some(who) = self.conns[index].who.clone() else {
-            return;
-        };
-        let channel = subscribe.channel.clone();
-        match self.new_sub(index, &who, subscribe, id.clone()) {
-            Ok(sub) => {
-                if let Some(serial) = self.conns[index].sub_of(&channel).map(|s| s.serial) {
-                    self.remove_sub(index, serial);
-                }
-                let key = self.conns[index].key(index);
-                self.conns[index].subs.push(sub);
-                self.node.metrics.subscriptions.inc();
-                self.hungry.push(key);
-            }
-            Err(error) => {
-                let sugar = id.is_none();
-                self.refuse(index, id.as_deref(), Some(channel.as_str()), &error);
-                if sugar {
-                    self.close(index, close::SUBSCRIPTION_REFUSED, error.name.as_str());
-                }
-            }
-        }
-    }
-
-    fn new_sub(
-        &mut self,
-        index: usize,
-        who: &Arc<Identity>,
-        subscribe: client::Subscribe,
-        request: Option<String>,
-    ) -> Result<Sub, ProtocolError> {
-        let read = may_read(&self.node.namespaces, who, &subscribe.channel)?;
-        let conn = &mut self.conns[index];
-        let max = self.node.limits.subscriptions_max;
-        if conn.subs.len() >= max && conn.sub_of(&subscribe.channel).is_none() {
-            return Err(ProtocolError::limit("subscriptions", max));
-        }
-        let prepared = start::prepare(&self.node, who, read, subscribe)?;
-        self.serials += 1;
-        Ok(Sub {
-            serial: self.serials,
-            opening: Some(Box::new(Opening {
-                start: prepared.start,
-                request,
-            })),
-            ..prepared.sub
-        })
-    }
-
     fn ack(&mut self, index: usize, id: Option<&str>, channel: &schemas::Channel, cursor: &str) {
         let node = Arc::clone(&self.node);
         let Some(sub) = self.conns[index].sub_of(channel) else {
@@ -460,7 +299,7 @@ impl Shard {
     }
 
     /// Methods that cost something have a limit of their own.
-    fn metered(&mut self, index: usize) -> Result<(), ProtocolError> {
+    pub(super) fn metered(&mut self, index: usize) -> Result<(), ProtocolError> {
         let (rate, now_ms) = (self.node.limits.methods, self.now_ms);
         let bucket = self.conns[index]
             .methods
@@ -468,13 +307,13 @@ impl Shard {
         bucket.take(1, now_ms).map_err(ProtocolError::rate_limited)
     }
 
-    fn respond(&mut self, index: usize, id: Option<&str>, data: &Value) {
+    pub(super) fn respond(&mut self, index: usize, id: Option<&str>, data: &Value) {
         if let Some(id) = id {
             self.say(index, line_of(server::response(id, data)));
         }
     }
 
-    fn refuse(
+    pub(super) fn refuse(
         &mut self,
         index: usize,
         id: Option<&str>,

@@ -96,10 +96,11 @@ impl Shard {
                     Some(_) => self.stream_cursor(index),
                     None => None,
                 };
-                if let Some(conn) = self.conns.get_mut(index)
-                    && is_websocket(conn)
-                {
-                    conn.out.push_control(&PING);
+                if let Some(conn) = self.conns.get_mut(index) {
+                    conn.beat = self.now;
+                    if is_websocket(conn) {
+                        conn.out.push_control(&PING);
+                    }
                 }
                 let beat = server::heartbeat(self.now_ms, cursor.as_deref());
                 self.say_event(index, "heartbeat", beat, cursor.as_deref());

@@ -1,6 +1,7 @@
 //! The tiers below the ring: the store and the log, behind one question — what follows this position?
 
 mod catchup;
+mod pass;
 mod resolve;
 mod scan;
 mod warm;

@@ -28,6 +28,8 @@ pub(crate) struct Warm {
     pub(crate) state: ChannelState,
     pub(crate) ring: Ring,
     pub(crate) next: i64,
+    /// Nothing that could be had is older than this offset.
+    pub(crate) floor: i64,
     pub(crate) job_owner: Option<String>,
 }
 
@@ -131,6 +133,7 @@ impl Tiers {
                 state: ChannelState::new(),
                 ring: Ring::new(ground.floor),
                 next: ground.next,
+                floor: ground.floor,
                 job_owner: None,
             };
         };
@@ -146,6 +149,7 @@ impl Tiers {
             state: restored(known.state),
             ring,
             next: ground.next,
+            floor: ground.floor,
             job_owner: known.job_owner,
         }
     }

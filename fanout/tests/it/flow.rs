@@ -17,12 +17,13 @@ async fn a_window_stops_delivery_until_acks_arrive() {
     let mut ws = world.ws("u1").await;
     ws.send(&json!({"type":"request","id":"s","method":"subscribe",
         "params":{"channel":"session.a","since":"earliest","window":4}}))
-    .await;
+        .await;
     let mut seen = Vec::new();
     while seen.len() < 20 {
         let batch = ws.events(4.min(20 - seen.len())).await;
         // A full window: the next thing that comes is the answer to this, not an event.
-        ws.send(&json!({"type":"request","id":"p","method":"ping"})).await;
+        ws.send(&json!({"type":"request","id":"p","method":"ping"}))
+            .await;
         let next = ws.next().await;
         assert!(next["id"] == "p" || next["event"] == "caught_up", "{next}");
         let last = batch.last().unwrap()["cursor"].clone();
@@ -44,7 +45,10 @@ async fn an_ack_ahead_of_delivery_or_without_a_subscription_is_refused() {
     let ack = json!({"type":"request","id":"a","method":"ack",
         "params":{"channel":"session.a","cursor":first["cursor"]}});
     ws.send(&ack).await;
-    assert_eq!(ws.until(|m| m["id"] == "a").await["error"]["name"], "CURSOR_INVALID");
+    assert_eq!(
+        ws.until(|m| m["id"] == "a").await["error"]["name"],
+        "CURSOR_INVALID"
+    );
     all.send(&ack).await;
     assert_eq!(all.until(|m| m["id"] == "a").await["type"], "response");
 }
@@ -59,7 +63,11 @@ async fn a_reader_that_stops_reading_falls_back_to_the_log_and_misses_nothing() 
     let count = 1_200;
     for n in 0..count {
         world
-            .append(&world.event("session.a", "map.updated", &json!({ "n": n, "filler": filler })))
+            .append(&world.event(
+                "session.a",
+                "map.updated",
+                &json!({ "n": n, "filler": filler }),
+            ))
             .await;
     }
     let mut events = Vec::new();
@@ -106,7 +114,11 @@ async fn subscribers_at_random_moments_of_a_burst_all_see_one_seamless_order() {
 
 #[tokio::test]
 async fn the_ring_forgets_under_its_bound_and_old_cursors_still_resume() {
-    let world = World::with(FanoutConfig { ring_bytes_max: 20_000, ..FanoutConfig::default() }).await;
+    let world = World::with(FanoutConfig {
+        ring_bytes_max: 20_000,
+        ..FanoutConfig::default()
+    })
+    .await;
     let mut ws = world.ws("u1").await;
     ws.subscribe("session.a", json!("latest")).await;
     for n in 0..500 {
@@ -115,13 +127,19 @@ async fn the_ring_forgets_under_its_bound_and_old_cursors_still_resume() {
     let live = ws.events(500).await;
     assert_eq!(numbers(&live), (0..500).collect::<Vec<_>>());
     let mut again = world.ws("u1").await;
-    again.subscribe("session.a", live[10]["cursor"].clone()).await;
+    again
+        .subscribe("session.a", live[10]["cursor"].clone())
+        .await;
     assert_eq!(again.events(489).await, live[11..]);
 }
 
 #[tokio::test]
 async fn draining_says_3001_and_nothing_delivered_before_is_lost() {
-    let world = World::with(FanoutConfig { drain_spread: Duration::from_millis(100), ..FanoutConfig::default() }).await;
+    let world = World::with(FanoutConfig {
+        drain_spread: Duration::from_millis(100),
+        ..FanoutConfig::default()
+    })
+    .await;
     let mut ws = world.ws("u1").await;
     ws.subscribe("session.a", json!("latest")).await;
     for n in 0..10 {

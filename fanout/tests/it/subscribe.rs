@@ -84,7 +84,15 @@ async fn the_last_n_and_a_time_name_their_events() {
 #[tokio::test]
 async fn void_records_reach_nobody_whichever_way_they_are_read() {
     let world = World::new().await;
-    for (n, outbox) in [(0, (0, 0)), (1, (0, 1)), (1, (0, 1)), (9, (0, 3)), (2, (0, 2)), (3, (1, 0)), (9, (0, 3))] {
+    for (n, outbox) in [
+        (0, (0, 0)),
+        (1, (0, 1)),
+        (1, (0, 1)),
+        (9, (0, 3)),
+        (2, (0, 2)),
+        (3, (1, 0)),
+        (9, (0, 3)),
+    ] {
         let event = world.outbox("session.a", n, outbox);
         world.append(&event).await;
     }
@@ -113,7 +121,11 @@ async fn a_bad_cursor_or_a_foreign_one_is_refused_and_the_connection_goes_on() {
     let mut ws = world.ws("u1").await;
     ws.subscribe("session.a", json!("earliest")).await;
     let event = ws.until(is_event).await;
-    for cursor in [json!("garbage"), json!("1zzzzzzzzzzzzzzzzzzzzzzzz"), event["cursor"].clone()] {
+    for cursor in [
+        json!("garbage"),
+        json!("1zzzzzzzzzzzzzzzzzzzzzzzz"),
+        event["cursor"].clone(),
+    ] {
         let answer = ws.subscribe("session.b", cursor).await;
         assert_eq!(answer["type"], "error");
         assert_eq!(answer["error"]["name"], "CURSOR_INVALID");
@@ -122,7 +134,8 @@ async fn a_bad_cursor_or_a_foreign_one_is_refused_and_the_connection_goes_on() {
     assert_eq!(answer["error"]["name"], "PERMISSION_DENIED");
     let answer = ws.subscribe("nowhere.x", json!("latest")).await;
     assert_eq!(answer["error"]["name"], "CHANNEL_NOT_FOUND");
-    ws.send(&json!({"type":"request","id":"p","method":"ping"})).await;
+    ws.send(&json!({"type":"request","id":"p","method":"ping"}))
+        .await;
     assert!(ws.until(|m| m["id"] == "p").await["data"]["serverTime"].is_i64());
 }
 

@@ -13,7 +13,9 @@ use protocol::{
     access::Namespaces,
     token::{Claims, Verifier, VerifierConfig, mint},
 };
-use schemas::{Channel, Decoder, Event, EventName, Lane, Outbox, Topics, encode_json, partition_of};
+use schemas::{
+    Channel, Decoder, Event, EventName, Lane, Outbox, Topics, encode_json, partition_of,
+};
 use serde_json::{Value, json};
 use service::{Health, Metrics, ServeConfig, Shutdown, origin::Origins};
 use tempfile::TempDir;
@@ -45,7 +47,9 @@ impl World {
 
     pub(crate) async fn with(config: FanoutConfig) -> World {
         let dir = tempfile::tempdir().unwrap();
-        let log = Log::embedded(EmbeddedConfig::new(dir.path())).await.unwrap();
+        let log = Log::embedded(EmbeddedConfig::new(dir.path()))
+            .await
+            .unwrap();
         let topics = Topics::new("rivermouth");
         let spec = |name: &str| TopicSpec {
             name: name.to_owned(),
@@ -55,11 +59,22 @@ impl World {
             retention_bytes: None,
             compact: name == topics.state(),
         };
-        let names = [topics.events(), topics.signals(), topics.jobs(), topics.state()];
+        let names = [
+            topics.events(),
+            topics.signals(),
+            topics.jobs(),
+            topics.state(),
+        ];
         log.ensure_topics(&names.map(spec), true).await.unwrap();
         let pins = broker::pin(&log, topics.state(), &names).await.unwrap();
         let mut world = World {
-            fanout: Arc::new(start(&log, &topics, &pins, config.clone(), &Shutdown::new())),
+            fanout: Arc::new(start(
+                &log,
+                &topics,
+                &pins,
+                config.clone(),
+                &Shutdown::new(),
+            )),
             log,
             topics,
             pins,
@@ -74,12 +89,25 @@ impl World {
     /// A second node over the same log takes the place of the first.
     pub(crate) async fn another(&mut self, config: FanoutConfig) {
         self.shutdown = Shutdown::new();
-        self.fanout = Arc::new(start(&self.log, &self.topics, &self.pins, config, &self.shutdown));
+        self.fanout = Arc::new(start(
+            &self.log,
+            &self.topics,
+            &self.pins,
+            config,
+            &self.shutdown,
+        ));
         let listener = service::bind(SocketAddr::from(([127, 0, 0, 1], 0))).unwrap();
         self.address = listener.local_addr().unwrap();
         let (app, shutdown) = (self.fanout.router(), self.shutdown.clone());
         tokio::spawn(async move {
-            service::serve(listener, app, ServeConfig::default(), &Metrics::new(), shutdown).await
+            service::serve(
+                listener,
+                app,
+                ServeConfig::default(),
+                &Metrics::new(),
+                shutdown,
+            )
+            .await
         });
     }
 
@@ -108,7 +136,11 @@ impl World {
                 topic: topic.into(),
                 partition: partition_of(event.channel.id().as_bytes(), PARTITIONS),
                 key: Some(encoded.key),
-                headers: encoded.headers.into_iter().map(|(n, v)| (n.into(), v)).collect(),
+                headers: encoded
+                    .headers
+                    .into_iter()
+                    .map(|(n, v)| (n.into(), v))
+                    .collect(),
                 value: Some(encoded.value),
             })
             .unwrap();
@@ -116,12 +148,17 @@ impl World {
     }
 
     pub(crate) async fn publish(&self, channel: &str, n: i64) -> i64 {
-        self.append(&self.event(channel, "chat.message", &json!({ "n": n }))).await
+        self.append(&self.event(channel, "chat.message", &json!({ "n": n })))
+            .await
     }
 
     pub(crate) fn outbox(&self, channel: &str, n: i64, outbox: (u64, u64)) -> Event {
         Event {
-            outbox: Some(Outbox { producer: "p".to_owned(), epoch: outbox.0, seq: outbox.1 }),
+            outbox: Some(Outbox {
+                producer: "p".to_owned(),
+                epoch: outbox.0,
+                seq: outbox.1,
+            }),
             ..self.event(channel, "chat.message", &json!({ "n": n }))
         }
     }
@@ -131,21 +168,29 @@ impl World {
     }
 
     pub(crate) async fn ws_at(&self, path: &str, token: &str) -> Ws {
-        let mut request = format!("ws://{}{path}", self.address).into_client_request().unwrap();
+        let mut request = format!("ws://{}{path}", self.address)
+            .into_client_request()
+            .unwrap();
         let offered = format!("rivermouth.v1, bearer.{token}");
         request
             .headers_mut()
             .insert("sec-websocket-protocol", offered.parse().unwrap());
         let socket = TcpStream::connect(self.address).await.unwrap();
         let (socket, _) = client_async(request, socket).await.unwrap();
-        Ws { socket, lines: VecDeque::new() }
+        Ws {
+            socket,
+            lines: VecDeque::new(),
+        }
     }
 
     /// A GET with a token: status and body.
     pub(crate) async fn get(&self, path: &str) -> (u16, Value) {
         let response = self.request(path, None).await;
         let status = response.status().as_u16();
-        let body = timeout(PATIENCE, response.into_body().collect()).await.unwrap().unwrap();
+        let body = timeout(PATIENCE, response.into_body().collect())
+            .await
+            .unwrap()
+            .unwrap();
         let body = body.to_bytes();
         (status, serde_json::from_slice(&body).unwrap_or(Value::Null))
     }
@@ -153,12 +198,21 @@ impl World {
     pub(crate) async fn stream(&self, path: &str, last_event_id: Option<&str>) -> Text {
         let response = self.request(path, last_event_id).await;
         assert_eq!(response.status(), 200, "{path}");
-        Text { body: response.into_body(), text: String::new() }
+        Text {
+            body: response.into_body(),
+            text: String::new(),
+        }
     }
 
-    async fn request(&self, path: &str, last_event_id: Option<&str>) -> http::Response<hyper::body::Incoming> {
+    async fn request(
+        &self,
+        path: &str,
+        last_event_id: Option<&str>,
+    ) -> http::Response<hyper::body::Incoming> {
         let socket = TcpStream::connect(self.address).await.unwrap();
-        let (mut sender, connection) = hyper::client::conn::http1::handshake(TokioIo::new(socket)).await.unwrap();
+        let (mut sender, connection) = hyper::client::conn::http1::handshake(TokioIo::new(socket))
+            .await
+            .unwrap();
         tokio::spawn(connection);
         let mut request = http::Request::get(path)
             .header("host", self.address.to_string())
@@ -167,11 +221,20 @@ impl World {
             request = request.header("last-event-id", id);
         }
         let request = request.body(Empty::<Bytes>::new()).unwrap();
-        timeout(PATIENCE, sender.send_request(request)).await.unwrap().unwrap()
+        timeout(PATIENCE, sender.send_request(request))
+            .await
+            .unwrap()
+            .unwrap()
     }
 }
 
-fn start(log: &Log, topics: &Topics, pins: &Pins, config: FanoutConfig, shutdown: &Shutdown) -> Fanout {
+fn start(
+    log: &Log,
+    topics: &Topics,
+    pins: &Pins,
+    config: FanoutConfig,
+    shutdown: &Shutdown,
+) -> Fanout {
     Fanout::start(
         config,
         Parts {
@@ -196,7 +259,9 @@ fn start(log: &Log, topics: &Topics, pins: &Pins, config: FanoutConfig, shutdown
 
 pub(crate) fn token(user: &str) -> String {
     let exp = service::http::now_ms() / 1000 + 3600;
-    let claims = Claims::new(user, exp).role("session.*", "player").role("docs.*", "viewer");
+    let claims = Claims::new(user, exp)
+        .role("session.*", "player")
+        .role("docs.*", "viewer");
     mint(SECRET, &claims).unwrap()
 }
 
@@ -208,7 +273,10 @@ pub(crate) struct Ws {
 
 impl Ws {
     pub(crate) async fn send(&mut self, message: &Value) {
-        self.socket.send(Message::text(message.to_string())).await.unwrap();
+        self.socket
+            .send(Message::text(message.to_string()))
+            .await
+            .unwrap();
     }
 
     /// The next message, as text; `Err` with the close code at the end.
@@ -217,9 +285,17 @@ impl Ws {
             if let Some(line) = self.lines.pop_front() {
                 return Ok(line);
             }
-            match timeout(PATIENCE, self.socket.next()).await.expect("nothing came in time") {
+            match timeout(PATIENCE, self.socket.next())
+                .await
+                .expect("nothing came in time")
+            {
                 Some(Ok(Message::Text(text))) => {
-                    self.lines.extend(text.as_str().split('\n').filter(|l| !l.is_empty()).map(str::to_owned));
+                    self.lines.extend(
+                        text.as_str()
+                            .split('\n')
+                            .filter(|l| !l.is_empty())
+                            .map(str::to_owned),
+                    );
                 }
                 Some(Ok(Message::Close(frame))) => return Err(frame.map(|f| f.code.into())),
                 Some(Ok(_)) => {}
@@ -268,7 +344,10 @@ pub(crate) fn is_event(message: &Value) -> bool {
 }
 
 pub(crate) fn numbers(events: &[Value]) -> Vec<i64> {
-    events.iter().map(|e| e["data"]["n"].as_i64().unwrap()).collect()
+    events
+        .iter()
+        .map(|e| e["data"]["n"].as_i64().unwrap())
+        .collect()
 }
 
 /// Checks that each event names the one before it.
@@ -293,8 +372,14 @@ impl Text {
                 let rest = self.text.split_off(at + end.len());
                 return std::mem::replace(&mut self.text, rest);
             }
-            let frame = timeout(PATIENCE, self.body.frame()).await.expect("nothing came in time");
-            let data = frame.expect("the stream ended").unwrap().into_data().unwrap();
+            let frame = timeout(PATIENCE, self.body.frame())
+                .await
+                .expect("nothing came in time");
+            let data = frame
+                .expect("the stream ended")
+                .unwrap()
+                .into_data()
+                .unwrap();
             self.text.push_str(std::str::from_utf8(&data).unwrap());
         }
     }
@@ -309,7 +394,11 @@ impl Text {
                     .find_map(|l| l.strip_prefix(name).map(str::to_owned))
             };
             if let Some(data) = field("data: ") {
-                return (field("id: "), field("event: ").unwrap(), serde_json::from_str(&data).unwrap());
+                return (
+                    field("id: "),
+                    field("event: ").unwrap(),
+                    serde_json::from_str(&data).unwrap(),
+                );
             }
         }
     }
