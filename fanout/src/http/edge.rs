@@ -44,6 +44,10 @@ impl From<ProtocolError> for Refusal {
 }
 
 /// Judges origin and query; the credential is the caller's next step.
+#[allow(
+    clippy::result_large_err,
+    reason = "the refusal is the answer; it is returned once per request"
+)]
 pub(super) fn enter(node: &Node, request: &Request) -> Result<Asked, Response> {
     let origin = node.origins.check(request.headers());
     if origin == Origin::Refused {

@@ -194,10 +194,10 @@ impl Tiers {
         }
         stream::iter(stored)
             .for_each_concurrent(QUESTIONS, |((channel, next), (until, fetches))| {
-                self.from_store(place, channel, next, until, fetches)
+                self.serve_stored(place, channel, next, until, fetches)
             })
             .await;
-        self.from_log(place, logged, states).await;
+        self.serve_logged(place, logged, states).await;
     }
 
     /// Tells of an erased range, unless the store knows that the channel had nothing in it.
@@ -223,7 +223,7 @@ impl Tiers {
         state.last
     }
 
-    async fn from_store(
+    async fn serve_stored(
         &self,
         place: &Place,
         channel: Channel,

@@ -66,7 +66,7 @@ impl Tiers {
     }
 
     /// One pass over the log for all of them.
-    pub(super) async fn from_log(&self, place: &Place, mut passes: Vec<Pass>, states: &States) {
+    pub(super) async fn serve_logged(&self, place: &Place, mut passes: Vec<Pass>, states: &States) {
         let Some(from) = passes.iter().map(|p| p.judge_from).min() else {
             return;
         };

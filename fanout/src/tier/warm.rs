@@ -79,6 +79,9 @@ impl Tiers {
             tracing::warn!(topic = %place.topic, partition = place.partition, %error, "channels stay cold");
             return Err(away());
         }
+        for warm in warm.values_mut() {
+            warm.next = warm.next.max(live_from);
+        }
         Ok(warm.into_iter().collect())
     }
 
