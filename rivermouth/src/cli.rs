@@ -9,11 +9,12 @@ use service::settings;
 
 use crate::dev::DevArgs;
 use crate::migrate::MigrateArgs;
+use crate::probe::ProbeArgs;
 use crate::publish::PublishArgs;
 use crate::run::{FanoutArgs, IngestArgs, PersisterArgs};
 use crate::tail::TailArgs;
 use crate::token::TokenArgs;
-use crate::{dev, exit, migrate, publish, run, tail, token};
+use crate::{dev, exit, migrate, probe, publish, run, tail, token};
 
 /// Where the settings file is, when `--config` does not say.
 const CONFIG_VARIABLE: &str = "RIVERMOUTH_CONFIG";
@@ -64,6 +65,8 @@ enum Subcommands {
     Publish(Box<PublishArgs>),
     /// Follow channels and print their events
     Tail(Box<TailArgs>),
+    /// Ask the service on this machine whether it is ready, for health checks
+    Probe(ProbeArgs),
 }
 
 /// Runs what the arguments ask for; the process's whole life.
@@ -98,12 +101,13 @@ async fn dispatch(command: Subcommands) -> anyhow::Result<()> {
     match command {
         Subcommands::Dev(args) => Box::pin(dev::run(*args)).await,
         Subcommands::Ingest(args) => Box::pin(run::ingest(*args)).await,
-        Subcommands::Fanout(args) => Box::pin(run::fanout(*args)).await,
-        Subcommands::Persister(args) => Box::pin(run::persister(*args)).await,
+        Subcommands::Fanout(args) => Box::pin(run::fanout::fanout(*args)).await,
+        Subcommands::Persister(args) => Box::pin(run::persister::persister(*args)).await,
         Subcommands::Migrate(args) => Box::pin(migrate::run(*args)).await,
         Subcommands::Token(args) => token::run(&args),
         Subcommands::Publish(args) => Box::pin(publish::run(*args)).await,
         Subcommands::Tail(args) => Box::pin(tail::run(*args)).await,
+        Subcommands::Probe(args) => probe::run(&args).await,
     }
 }
 
@@ -113,7 +117,8 @@ enum Refused {
 }
 
 fn parse(arguments: Vec<OsString>) -> Result<Cli, Refused> {
-    let mut command = settings::without_empty_variables(Cli::command());
+    let command = Cli::command().mut_subcommand("dev", dev::with_own_defaults);
+    let mut command = settings::without_empty_variables(command);
     if let Some(file) = settings::file_named(&arguments, CONFIG_VARIABLE) {
         command = settings::with_file(command, &file).map_err(Refused::Settings)?;
     }
@@ -172,7 +177,8 @@ mod tests {
             panic!("help is an answer of its own");
         };
         assert!(!error.use_stderr());
-        let Err(Refused::Clap(error)) = try_parse(&["rivermouth", "ingest", "--metrics-port", "x"]) else {
+        let Err(Refused::Clap(error)) = try_parse(&["rivermouth", "ingest", "--metrics-port", "x"])
+        else {
             panic!("x is no port");
         };
         assert!(error.use_stderr());

@@ -6,6 +6,7 @@ mod dev;
 mod exit;
 mod migrate;
 mod parts;
+mod probe;
 mod publish;
 mod run;
 mod settings;

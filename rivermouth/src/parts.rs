@@ -3,9 +3,9 @@
 use anyhow::Context as _;
 use broker::{BrokerError, KafkaConfig, Log, Pins};
 use protocol::Cursors;
-use schemas::Topics;
+use schemas::{Decoder, Topics};
 use service::settings::SettingsError;
-use service::{Secret, Shutdown};
+use service::{SchemaRegistry, Secret, Shutdown};
 use store::{Store, StoreOptions};
 
 use crate::settings::kafka::KafkaArgs;
@@ -54,4 +54,19 @@ pub(crate) async fn store(url: &Secret, options: StoreOptions) -> anyhow::Result
         // The error of the URL parser could repeat a part of the URL.
         .map_err(|_| SettingsError::value("database-url", "it cannot be read as a URL"))
         .context("preparing PostgreSQL")
+}
+
+/// Reads records; fetches unknown Avro schemas from the registry, when one is set.
+#[derive(Clone, Debug)]
+pub(crate) struct Reading {
+    pub(crate) decoder: Decoder,
+    pub(crate) registry: Option<SchemaRegistry>,
+}
+
+/// One decoder for all parts of a process.
+pub(crate) fn decoder(ground: &Ground, args: &KafkaArgs) -> anyhow::Result<Reading> {
+    Ok(Reading {
+        decoder: Decoder::new(ground.topics.clone()),
+        registry: args.registry()?,
+    })
 }

@@ -149,7 +149,11 @@ fn read_batches(sender: &tokio::sync::mpsc::Sender<anyhow::Result<Vec<Publish>>>
             }
         }
         let full = batch.len() >= BATCH_LINES_MAX || bytes >= BATCH_BYTES_MAX;
-        if full && sender.blocking_send(Ok(std::mem::take(&mut batch))).is_err() {
+        if full
+            && sender
+                .blocking_send(Ok(std::mem::take(&mut batch)))
+                .is_err()
+        {
             return;
         }
         if full {
@@ -178,7 +182,9 @@ fn parse_line(line: &str) -> anyhow::Result<Option<Publish>> {
         return Ok(None);
     }
     let line: Line = serde_json::from_str(line)?;
-    let data = line.data.map_or("null".to_owned(), |data| data.get().to_owned());
+    let data = line
+        .data
+        .map_or("null".to_owned(), |data| data.get().to_owned());
     let mut publish = Publish::new(line.channel, line.event, data)?;
     publish.id = Some(line.id.unwrap_or_else(new_id));
     publish.lane = line.lane;

@@ -82,11 +82,7 @@ pub(crate) async fn run(args: TailArgs) -> anyhow::Result<()> {
     }
 }
 
-async fn over_socket(
-    args: &TailArgs,
-    since: Since,
-    printer: &mut Printer,
-) -> anyhow::Result<()> {
+async fn over_socket(args: &TailArgs, since: Since, printer: &mut Printer) -> anyhow::Result<()> {
     if args.channels.len() > 1 && matches!(since, Since::Cursor(_)) {
         let reason = "a cursor names a place in one channel";
         return Err(SettingsError::value("since", reason).into());
@@ -153,7 +149,11 @@ fn parse_since(text: &str) -> Result<Since, SettingsError> {
             Ok(ms) => Since::TimeMs(ms),
             Err(_) => return Err(refuse("time:MS takes Unix milliseconds")),
         },
-        Some(_) => return Err(refuse("neither latest, earliest, last:N, time:MS nor a cursor")),
+        Some(_) => {
+            return Err(refuse(
+                "neither latest, earliest, last:N, time:MS nor a cursor",
+            ));
+        }
         None => match text {
             "latest" => Since::Latest,
             "earliest" => Since::Earliest,
@@ -175,14 +175,18 @@ impl Printer {
                 eprintln!("{channel}: something is missing before the next event");
                 return self.event(&event);
             }
-            Item::Subscribed { recovered: false, .. } => {
+            Item::Subscribed {
+                recovered: false, ..
+            } => {
                 eprintln!("{channel}: following; not everything asked for is there any more");
             }
             Item::Subscribed { .. } => eprintln!("{channel}: following"),
             Item::CaughtUp { .. } => eprintln!("{channel}: caught up"),
             Item::Gap(gap) => eprintln!("{channel}: a part is gone ({})", plain(&gap.reason)),
             Item::Lagging => eprintln!("{channel}: falling behind, reading from the log"),
-            Item::Disconnected(why) => eprintln!("{channel}: connection lost ({}), trying again", plain(&why)),
+            Item::Disconnected(why) => {
+                eprintln!("{channel}: connection lost ({}), trying again", plain(&why))
+            }
             Item::Ended(error) => {
                 let error = explain(&error);
                 bail!("{channel}: {error}");
@@ -259,7 +263,10 @@ mod tests {
         assert_eq!(read("latest"), Some(Since::Latest));
         assert_eq!(read("earliest"), Some(Since::Earliest));
         assert_eq!(read("last:20"), Some(Since::Last(20)));
-        assert_eq!(read("time:1763683200123"), Some(Since::TimeMs(1_763_683_200_123)));
+        assert_eq!(
+            read("time:1763683200123"),
+            Some(Since::TimeMs(1_763_683_200_123))
+        );
         assert_eq!(read("1---x"), Some(Since::Cursor("1---x".to_owned())));
         for wrong in ["last:0", "last:1001", "last:x", "time:x", "first:1"] {
             assert_eq!(read(wrong), None, "{wrong}");
@@ -268,7 +275,10 @@ mod tests {
 
     #[test]
     fn data_cannot_steer_the_terminal() {
-        assert_eq!(plain("a\u{1b}[2J\u{9b}31m\n"), "a\u{fffd}[2J\u{fffd}31m\u{fffd}");
+        assert_eq!(
+            plain("a\u{1b}[2J\u{9b}31m\n"),
+            "a\u{fffd}[2J\u{fffd}31m\u{fffd}"
+        );
         assert_eq!(time_of_day(1_763_683_200_123), "00:00:00.123");
     }
 }

@@ -14,11 +14,21 @@ use crate::settings::secret_from_file;
 #[command(next_help_heading = "Server")]
 pub(crate) struct TargetArgs {
     /// The server
-    #[arg(long, env = "RIVERMOUTH_URL", default_value = "http://localhost:8080", value_name = "URL")]
+    #[arg(
+        long,
+        env = "RIVERMOUTH_URL",
+        default_value = "http://localhost:8080",
+        value_name = "URL"
+    )]
     pub(crate) url: String,
 
     /// The token; better given as the variable or as a file
-    #[arg(long, env = "RIVERMOUTH_TOKEN", hide_env_values = true, value_name = "TOKEN")]
+    #[arg(
+        long,
+        env = "RIVERMOUTH_TOKEN",
+        hide_env_values = true,
+        value_name = "TOKEN"
+    )]
     pub(crate) token: Option<Secret>,
 
     /// File that holds the token; without any, the one that `rivermouth dev` keeps is taken
@@ -60,7 +70,9 @@ pub(crate) fn explain(error: &client::Error) -> anyhow::Error {
             anyhow::anyhow!("{error} (make a new token with `rivermouth token`)")
         }
         Some("PERMISSION_DENIED") => {
-            anyhow::anyhow!("{error} (the token needs a role there: `rivermouth token --role CHANNEL=ROLE`)")
+            anyhow::anyhow!(
+                "{error} (the token needs a role there: `rivermouth token --role CHANNEL=ROLE`)"
+            )
         }
         _ => anyhow::anyhow!("{error}"),
     }

@@ -51,7 +51,12 @@ pub(crate) struct TokenArgs {
     pub(crate) audience: Option<String>,
 
     /// The secret, at least 32 bytes; better given as the variable
-    #[arg(long, env = "JWT_SECRET", hide_env_values = true, value_name = "SECRET")]
+    #[arg(
+        long,
+        env = "JWT_SECRET",
+        hide_env_values = true,
+        value_name = "SECRET"
+    )]
     pub(crate) jwt_secret: Option<Secret>,
 
     /// File that holds the secret
@@ -70,7 +75,10 @@ pub(crate) fn run(args: &TokenArgs) -> anyhow::Result<()> {
 
 fn make(args: &TokenArgs) -> Result<String, SettingsError> {
     if args.ttl.is_zero() || args.ttl > Duration::from_secs(24 * 3600) {
-        return Err(SettingsError::value("ttl", "more than nothing, at most 24h"));
+        return Err(SettingsError::value(
+            "ttl",
+            "more than nothing, at most 24h",
+        ));
     }
     let expires_ms = now_ms() + i64::try_from(args.ttl.as_millis()).unwrap_or(i64::MAX);
     let mut claims = Claims::new(args.sub.clone(), expires_ms / 1000);
@@ -84,7 +92,10 @@ fn make(args: &TokenArgs) -> Result<String, SettingsError> {
     for cap in &args.caps {
         let known = cap == "backend" || protocol::Capability::ALL.iter().any(|c| c.as_str() == cap);
         if !known {
-            return Err(SettingsError::value("cap", format!("no capability is called \"{cap}\"")));
+            return Err(SettingsError::value(
+                "cap",
+                format!("no capability is called \"{cap}\""),
+            ));
         }
         claims = claims.cap(cap.clone());
     }
@@ -98,7 +109,9 @@ fn parse_role(text: &str) -> Result<(&str, &str), SettingsError> {
     let (channel, role) = text
         .split_once('=')
         .ok_or_else(|| refuse(format!("\"{text}\" is not channel=role")))?;
-    let pattern = channel.strip_suffix(".*").map(|namespace| format!("{namespace}.x"));
+    let pattern = channel
+        .strip_suffix(".*")
+        .map(|namespace| format!("{namespace}.x"));
     if let Err(error) = schemas::Channel::parse(pattern.as_deref().unwrap_or(channel)) {
         return Err(refuse(format!("\"{channel}\": {error}")));
     }
@@ -157,7 +170,13 @@ mod tests {
 
     #[test]
     fn a_token_that_would_silently_hold_nothing_is_refused() {
-        for wrong in ["session.42", "session.42=GM", "sess ion=gm", "*=gm", "session.42=king"] {
+        for wrong in [
+            "session.42",
+            "session.42=GM",
+            "sess ion=gm",
+            "*=gm",
+            "session.42=king",
+        ] {
             let mut args = args();
             args.roles = vec![wrong.to_owned()];
             assert!(make(&args).is_err(), "{wrong}");

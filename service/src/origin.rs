@@ -134,8 +134,11 @@ mod tests {
     use super::*;
 
     fn origins() -> Origins {
-        Origins::new(["https://app.example, http://localhost:5173", "https://Other.example:443/"])
-            .unwrap()
+        Origins::new([
+            "https://app.example, http://localhost:5173",
+            "https://Other.example:443/",
+        ])
+        .unwrap()
     }
 
     fn asked(values: &[&str]) -> Origin {
@@ -148,7 +151,11 @@ mod tests {
 
     #[test]
     fn only_listed_origins_pass_and_only_exactly() {
-        for good in ["https://app.example", "http://localhost:5173", "https://other.example"] {
+        for good in [
+            "https://app.example",
+            "http://localhost:5173",
+            "https://other.example",
+        ] {
             assert!(matches!(asked(&[good]), Origin::Allowed(_)), "{good}");
         }
         for bad in [
@@ -178,7 +185,15 @@ mod tests {
 
     #[test]
     fn an_entry_that_could_never_match_is_refused_at_start() {
-        for bad in ["*", "null", "app.example", "ftp://a", "https://", "https://a/b", "https://u@a"] {
+        for bad in [
+            "*",
+            "null",
+            "app.example",
+            "ftp://a",
+            "https://",
+            "https://a/b",
+            "https://u@a",
+        ] {
             assert!(Origins::new([bad]).is_err(), "{bad}");
         }
     }
@@ -193,6 +208,11 @@ mod tests {
         assert_eq!(header("access-control-allow-headers"), HEADERS_ALLOWED);
         assert_eq!(header("vary"), "Origin");
         let nobody = preflight(&Origin::Absent);
-        assert!(nobody.headers().get("access-control-allow-origin").is_none());
+        assert!(
+            nobody
+                .headers()
+                .get("access-control-allow-origin")
+                .is_none()
+        );
     }
 }

@@ -148,8 +148,14 @@ mod tests {
     #[test]
     fn the_major_version_is_read_from_what_the_server_says() {
         let major = |text| major_of(text);
-        assert_eq!(major("postgres (PostgreSQL) 15.13 (Debian 15.13-0)").as_deref(), Some("15"));
-        assert_eq!(major("postgres (PostgreSQL) 18beta1").as_deref(), Some("18"));
+        assert_eq!(
+            major("postgres (PostgreSQL) 15.13 (Debian 15.13-0)").as_deref(),
+            Some("15")
+        );
+        assert_eq!(
+            major("postgres (PostgreSQL) 18beta1").as_deref(),
+            Some("18")
+        );
         assert_eq!(major("postgres (PostgreSQL) 9.6.1"), None);
         assert_eq!(major(""), None);
     }

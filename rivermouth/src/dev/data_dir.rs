@@ -24,7 +24,11 @@ impl DataDir {
     pub(crate) fn open(path: &Path) -> anyhow::Result<Self> {
         // Root's is passable (not readable) for others: its PostgreSQL runs as another user below it.
         // What is secret inside has its own mode.
-        let mode = if Uid::effective().is_root() { 0o711 } else { 0o700 };
+        let mode = if Uid::effective().is_root() {
+            0o711
+        } else {
+            0o700
+        };
         DirBuilder::new()
             .recursive(true)
             .mode(mode)
@@ -110,7 +114,7 @@ fn read(path: &Path) -> Option<String> {
 }
 
 /// Writes beside and renames, so that a reader sees the old text or the new one.
-fn write_private(path: &Path, text: &str) -> anyhow::Result<()> {
+pub(crate) fn write_private(path: &Path, text: &str) -> anyhow::Result<()> {
     let fresh = path.with_extension("new");
     let _ = std::fs::remove_file(&fresh);
     let mut file = OpenOptions::new()
@@ -139,7 +143,10 @@ mod tests {
             data.secret().unwrap()
         };
         assert_eq!(first.len(), 64);
-        let mode = std::fs::metadata(path.join("jwt-secret")).unwrap().permissions().mode();
+        let mode = std::fs::metadata(path.join("jwt-secret"))
+            .unwrap()
+            .permissions()
+            .mode();
         assert_eq!(mode & 0o077, 0);
         let again = DataDir::open(&path).unwrap();
         assert_eq!(again.secret().unwrap(), first);

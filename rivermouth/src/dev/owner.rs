@@ -85,7 +85,8 @@ impl Owner {
             self.make_dir(&short)?;
         }
         let facts = std::fs::symlink_metadata(&short)?;
-        let private = facts.is_dir() && facts.uid() == self.uid.as_raw() && facts.mode() & 0o077 == 0;
+        let private =
+            facts.is_dir() && facts.uid() == self.uid.as_raw() && facts.mode() & 0o077 == 0;
         if !private {
             bail!("{} is there and belongs to somebody else", short.display());
         }
@@ -97,7 +98,14 @@ impl Owner {
         let mut command = Command::new(program);
         command.current_dir(dir).env("LC_ALL", "C");
         // Settings meant for clients of other databases would change what the tools do.
-        for variable in ["PGDATA", "PGHOST", "PGPORT", "PGUSER", "PGDATABASE", "PGOPTIONS"] {
+        for variable in [
+            "PGDATA",
+            "PGHOST",
+            "PGPORT",
+            "PGUSER",
+            "PGDATABASE",
+            "PGOPTIONS",
+        ] {
             command.env_remove(variable);
         }
         if self.drop_privileges {

@@ -169,7 +169,12 @@ async fn create(
     // The database is made without a server: no client program is needed, nothing listens meanwhile.
     let mut single = owner.command(&binaries.tool("postgres"), &fresh);
     single.arg("--single").arg("-D").arg(&fresh).arg("postgres");
-    run(single, "postgres", Some(&format!("create database {NAME};\n"))).await?;
+    run(
+        single,
+        "postgres",
+        Some(&format!("create database {NAME};\n")),
+    )
+    .await?;
     std::fs::rename(&fresh, cluster_dir)
         .with_context(|| format!("moving the cluster to {}", cluster_dir.display()))
 }
@@ -181,7 +186,9 @@ async fn run(mut command: Command, name: &str, input: Option<&str>) -> anyhow::R
         .stdout(Stdio::piped())
         .stderr(Stdio::piped())
         .kill_on_drop(true);
-    let mut child = command.spawn().with_context(|| format!("starting {name}"))?;
+    let mut child = command
+        .spawn()
+        .with_context(|| format!("starting {name}"))?;
     if let Some(mut stdin) = child.stdin.take() {
         // A program that ends without reading says why in its output.
         let _ = stdin.write_all(input.unwrap_or_default().as_bytes()).await;

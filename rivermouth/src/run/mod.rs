@@ -1,10 +1,10 @@
-//! The three services, each as one process.
+//! The three services, each as one process, and the parts that `dev` shares with them.
 
-mod fanout;
+pub(crate) mod fanout;
 mod ingest;
-mod persister;
+pub(crate) mod persister;
 pub(crate) mod process;
 
-pub(crate) use fanout::{FanoutArgs, fanout};
+pub(crate) use fanout::FanoutArgs;
 pub(crate) use ingest::{Door, IngestArgs, gateway, ingest};
-pub(crate) use persister::{PersisterArgs, persister};
+pub(crate) use persister::PersisterArgs;

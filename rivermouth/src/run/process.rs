@@ -4,6 +4,7 @@
 //! the workers finish what they hold → the log and the database are let go → exit 0. All of it has one
 //! deadline; when it passes, the process says what was left and exits 1.
 
+use std::net::SocketAddr;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
@@ -30,6 +31,8 @@ pub(crate) struct Process {
     pub(crate) workers: Shutdown,
     /// The metrics port; stops last, so that draining can be watched.
     admin: Shutdown,
+    /// Where the metrics port listens.
+    pub(crate) metrics_address: SocketAddr,
     failure: Arc<Mutex<Option<anyhow::Error>>>,
     deadline: Duration,
     pause: Duration,
@@ -38,7 +41,9 @@ pub(crate) struct Process {
 impl Process {
     /// Opens the metrics port and listens for signals. Settings are checked and logs run by now.
     pub(crate) fn start(name: &'static str, args: &ProcessArgs) -> anyhow::Result<Self> {
+        let listener = service::bind(args.metrics_address())?;
         let process = Process {
+            metrics_address: listener.local_addr()?,
             health: Health::new(name),
             metrics: Metrics::new(),
             stop: Shutdown::new(),
@@ -49,10 +54,10 @@ impl Process {
             deadline: args.shutdown_deadline,
             pause: args.drain_pause,
         };
+        raise_open_files();
         process.stop.on_signals().context("listening for signals")?;
         service::admin::register_process(&process.metrics);
-        let listener = service::bind(args.metrics_address()).context("opening the metrics port")?;
-        tracing::info!(service = name, metrics = %listener.local_addr()?, "started");
+        tracing::info!(service = name, metrics = %process.metrics_address, "started");
         let router = service::admin_router(process.health.clone(), process.metrics.clone());
         let config = ServeConfig {
             connections_max: 256,
@@ -98,7 +103,11 @@ impl Process {
     }
 
     /// Waits for the order to stop, then stops everything; see the top of this file.
-    pub(crate) async fn until_stopped(self, log: &Log, store: Option<&Store>) -> anyhow::Result<()> {
+    pub(crate) async fn until_stopped(
+        self,
+        log: &Log,
+        store: Option<&Store>,
+    ) -> anyhow::Result<()> {
         self.stop.started().await;
         self.health.drain();
         tokio::time::sleep(self.pause).await;
@@ -125,13 +134,20 @@ impl Process {
         // Nobody waits for the metrics port: it holds nothing.
         let _ = self.admin.finished(Duration::from_millis(500)).await;
 
-        let failure = self.failure.lock().unwrap_or_else(PoisonError::into_inner).take();
+        let failure = self
+            .failure
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .take();
         if let Some(failure) = failure {
             return Err(failure);
         }
         if !unfinished.is_empty() {
             tracing::error!(left = ?unfinished, "the shutdown deadline has passed");
-            bail!("still running at the shutdown deadline: {}", unfinished.join(", "));
+            bail!(
+                "still running at the shutdown deadline: {}",
+                unfinished.join(", ")
+            );
         }
         tracing::info!("stopped");
         Ok(())
@@ -142,6 +158,17 @@ impl Process {
         self.admin.start();
         let _ = self.admin.finished(Duration::from_millis(500)).await;
         Ok(())
+    }
+}
+
+/// Every connection is a file; the soft limit is often 1024, the hard one is what the system really allows.
+fn raise_open_files() {
+    use nix::sys::resource::{Resource, getrlimit, setrlimit};
+    if let Ok((soft, hard)) = getrlimit(Resource::RLIMIT_NOFILE)
+        && soft < hard
+        && let Err(error) = setrlimit(Resource::RLIMIT_NOFILE, hard, hard)
+    {
+        tracing::warn!(%error, soft, "the limit of open files stays low");
     }
 }
 

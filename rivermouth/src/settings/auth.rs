@@ -13,7 +13,12 @@ use super::{SettingsError, secret_from_file};
 pub(crate) struct AuthArgs {
     /// Secret of HS256 tokens, at least 32 bytes; no default. Use the variable or the file: arguments are
     /// visible to every user of the machine
-    #[arg(long, env = "JWT_SECRET", hide_env_values = true, value_name = "SECRET")]
+    #[arg(
+        long,
+        env = "JWT_SECRET",
+        hide_env_values = true,
+        value_name = "SECRET"
+    )]
     pub(crate) jwt_secret: Option<Secret>,
 
     /// File that holds the secret, instead of the secret itself; no default
@@ -167,7 +172,11 @@ mod tests {
             ..with("")
         };
         assert!(none.verifier().is_err());
-        assert!(with("3q2+7wAAq83vEjRWeJCrze8SNFZ4kKvN7xI0VniQq80=").verifier().is_ok());
+        assert!(
+            with("3q2+7wAAq83vEjRWeJCrze8SNFZ4kKvN7xI0VniQq80=")
+                .verifier()
+                .is_ok()
+        );
     }
 
     #[test]

@@ -36,7 +36,12 @@ pub(crate) struct KafkaArgs {
     pub(crate) kafka_config_file: Option<PathBuf>,
 
     /// First part of the names of our topics
-    #[arg(long, env = "RIVERMOUTH_TOPIC_PREFIX", default_value = "rivermouth", value_name = "NAME")]
+    #[arg(
+        long,
+        env = "RIVERMOUTH_TOPIC_PREFIX",
+        default_value = "rivermouth",
+        value_name = "NAME"
+    )]
     pub(crate) topic_prefix: String,
 
     /// Make missing topics at start; when false they are only checked
@@ -84,7 +89,12 @@ pub(crate) struct KafkaArgs {
 
     /// Schema registry for records in Confluent's Avro framing, `http://host:8081`; without one such
     /// records are quarantined; no default
-    #[arg(long, env = "SCHEMA_REGISTRY_URL", hide_env_values = true, value_name = "URL")]
+    #[arg(
+        long,
+        env = "SCHEMA_REGISTRY_URL",
+        hide_env_values = true,
+        value_name = "URL"
+    )]
     pub(crate) schema_registry_url: Option<Secret>,
 }
 
@@ -96,7 +106,10 @@ impl KafkaArgs {
             return Ok(None);
         };
         for broker in bootstrap.split(',') {
-            let port = broker.trim().rsplit_once(':').map(|(host, port)| (host, port.parse::<u16>()));
+            let port = broker
+                .trim()
+                .rsplit_once(':')
+                .map(|(host, port)| (host, port.parse::<u16>()));
             if !matches!(port, Some((host, Ok(1..))) if !host.is_empty()) {
                 return Err(SettingsError::value(
                     "kafka-bootstrap",
@@ -137,7 +150,10 @@ impl KafkaArgs {
                     continue;
                 }
                 let (name, value) = line.split_once('=').ok_or_else(|| {
-                    SettingsError::value("kafka-config-file", format!("line {number} is not name=value"))
+                    SettingsError::value(
+                        "kafka-config-file",
+                        format!("line {number} is not name=value"),
+                    )
                 })?;
                 extra.insert(name.trim().to_owned(), value.trim().to_owned());
             }

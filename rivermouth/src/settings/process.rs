@@ -17,15 +17,30 @@ pub(crate) struct ProcessArgs {
     pub(crate) log_level: String,
 
     /// How log lines look
-    #[arg(long, env = "RIVERMOUTH_LOG_FORMAT", default_value = "auto", value_name = "FORMAT")]
+    #[arg(
+        long,
+        env = "RIVERMOUTH_LOG_FORMAT",
+        default_value = "auto",
+        value_name = "FORMAT"
+    )]
     pub(crate) log_format: LogFormat,
 
     /// Port of /metrics, /livez, /readyz and /health; 0 takes a free one
-    #[arg(long, env = "METRICS_PORT", default_value_t = 9090, value_name = "PORT")]
+    #[arg(
+        long,
+        env = "METRICS_PORT",
+        default_value_t = 9090,
+        value_name = "PORT"
+    )]
     pub(crate) metrics_port: u16,
 
     /// Address the metrics port listens on. It shows the inside of the service: keep it off the Internet
-    #[arg(long, env = "RIVERMOUTH_METRICS_BIND", default_value = "0.0.0.0", value_name = "ADDRESS")]
+    #[arg(
+        long,
+        env = "RIVERMOUTH_METRICS_BIND",
+        default_value = "0.0.0.0",
+        value_name = "ADDRESS"
+    )]
     pub(crate) metrics_bind: IpAddr,
 
     /// After the signal to stop: how long to go on serving while not ready, so that load balancers notice

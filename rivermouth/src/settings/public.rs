@@ -15,15 +15,30 @@ use super::SettingsError;
 #[command(next_help_heading = "Public port")]
 pub(crate) struct PublicArgs {
     /// Port of everything that clients use; 0 takes a free one
-    #[arg(long, env = "REALTIME_PORT", default_value_t = 8080, value_name = "PORT")]
+    #[arg(
+        long,
+        env = "REALTIME_PORT",
+        default_value_t = 8080,
+        value_name = "PORT"
+    )]
     pub(crate) realtime_port: u16,
 
     /// Address the public port listens on
-    #[arg(long, env = "RIVERMOUTH_BIND", default_value = "0.0.0.0", value_name = "ADDRESS")]
+    #[arg(
+        long,
+        env = "RIVERMOUTH_BIND",
+        default_value = "0.0.0.0",
+        value_name = "ADDRESS"
+    )]
     pub(crate) bind: IpAddr,
 
     /// Pages that may use this server, `https://app.example.org`, separated by commas; none by default
-    #[arg(long, env = "CORS_ORIGINS", value_delimiter = ',', value_name = "ORIGIN")]
+    #[arg(
+        long,
+        env = "CORS_ORIGINS",
+        value_delimiter = ',',
+        value_name = "ORIGIN"
+    )]
     pub(crate) cors_origins: Vec<String>,
 
     /// One more such page; no default
@@ -31,7 +46,12 @@ pub(crate) struct PublicArgs {
     pub(crate) frontend_origin: Option<String>,
 
     /// Proxies whose `X-Forwarded-For` is believed, by address, separated by commas; none by default
-    #[arg(long, env = "RIVERMOUTH_TRUSTED_PROXIES", value_delimiter = ',', value_name = "ADDRESS")]
+    #[arg(
+        long,
+        env = "RIVERMOUTH_TRUSTED_PROXIES",
+        value_delimiter = ',',
+        value_name = "ADDRESS"
+    )]
     pub(crate) trusted_proxies: Vec<IpAddr>,
 
     /// Sockets at once, at most
@@ -56,7 +76,13 @@ pub(crate) struct PublicArgs {
 
     /// Namespaces besides the built-in ones and who uses them, for example
     /// `orders;feeds:read=everyone,write=backends`; none by default
-    #[arg(long, env = "RIVERMOUTH_NAMESPACES", default_value = "", hide_default_value = true, value_name = "LIST")]
+    #[arg(
+        long,
+        env = "RIVERMOUTH_NAMESPACES",
+        default_value = "",
+        hide_default_value = true,
+        value_name = "LIST"
+    )]
     pub(crate) namespaces: String,
 }
 

@@ -1,0 +1,33 @@
+# The two commands of a new machine: `make run` and `make test`. Both install what they need.
+.PHONY: help run build test check fmt image
+
+ARGS ?=
+
+help:
+	@echo 'make run     build, then run everything in one process (ARGS="--realtime-port 8090" …)'
+	@echo 'make test    every test, on a real Kafka and a real PostgreSQL that it starts and stops'
+	@echo 'make check   the quick loop: format, lints, unit tests; no servers'
+	@echo 'make image   the container image of docker-compose.yml'
+
+run: build
+	@exec target/debug/rivermouth dev $(ARGS)
+
+build:
+	@scripts/need.sh run
+	@test -x target/debug/rivermouth || echo 'building; the first time takes some minutes'
+	@cargo build --locked -p rivermouth
+
+test:
+	@scripts/need.sh test
+	@scripts/test.sh $(ARGS)
+
+check:
+	@cargo fmt --all --check
+	@cargo clippy --locked --workspace --all-targets -- -D warnings
+	@cargo test --locked --workspace --lib --bins
+
+fmt:
+	@cargo fmt --all
+
+image:
+	@docker build -t rivermouth .
