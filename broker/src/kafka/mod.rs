@@ -12,6 +12,7 @@ mod producer;
 mod query;
 mod reader;
 mod topics;
+mod watch;
 
 use std::fmt;
 use std::sync::Arc;
@@ -78,7 +79,7 @@ impl KafkaLog {
     }
 
     pub(crate) fn reader(&self) -> Result<KafkaReader, BrokerError> {
-        KafkaReader::new(&self.0.config)
+        KafkaReader::new(&self.0.config, self.0.query.clone())
     }
 
     pub(crate) async fn flush(&self, deadline: Duration) -> Result<(), BrokerError> {

@@ -11,6 +11,8 @@ use rdkafka::error::RDKafkaErrorCode;
 use super::config::KafkaConfig;
 use super::error::broker_error;
 use super::native::{FetchQueue, Raw};
+use super::query::Query;
+use super::watch::{Finding, Watch, lacks};
 use crate::{BrokerError, Fetched, Record};
 
 /// How often an idle reader looks at its queue although nobody woke it, and serves client-wide
@@ -24,7 +26,8 @@ pub struct KafkaReader {
     /// `None` only while dropping.
     fetch: Option<FetchQueue>,
     assigned: Assigned,
-    /// Taken from the queue while a partition was being unassigned, not handed out yet.
+    watch: Watch,
+    /// Taken from the queue or found out otherwise, not handed out yet.
     ready: VecDeque<Fetched>,
 }
 
@@ -32,14 +35,17 @@ pub struct KafkaReader {
 type Assigned = HashMap<Arc<str>, HashMap<i32, i64>>;
 
 impl KafkaReader {
-    pub(crate) fn new(config: &KafkaConfig) -> Result<KafkaReader, BrokerError> {
+    pub(crate) fn new(config: &KafkaConfig, query: Query) -> Result<KafkaReader, BrokerError> {
         let consumer = config
             .consumer()
             .create_with_context(super::context::Context)
             .map_err(|error| BrokerError::Config(error.to_string()))?;
+        let fetch = FetchQueue::new(consumer);
+        let watch = Watch::new(query, Arc::clone(fetch.wake()));
         Ok(KafkaReader {
-            fetch: Some(FetchQueue::new(consumer)),
+            fetch: Some(fetch),
             assigned: HashMap::new(),
+            watch,
             ready: VecDeque::new(),
         })
     }
@@ -61,6 +67,14 @@ impl KafkaReader {
                 topic: name,
                 partition,
                 asked: offset,
+            });
+            return Ok(());
+        }
+        if let Some(error) = self.watch.add(&name, partition) {
+            self.ready.push_back(Fetched::Failed {
+                topic: name,
+                partition,
+                error,
             });
             return Ok(());
         }
@@ -96,6 +110,7 @@ impl KafkaReader {
     pub(crate) async fn next(&mut self, max: usize) -> Result<Vec<Fetched>, BrokerError> {
         let max = max.max(1);
         loop {
+            self.check_topics();
             while self.ready.len() < max {
                 let want = (max - self.ready.len()).min(BATCH);
                 if self.take(want) < want {
@@ -112,6 +127,41 @@ impl KafkaReader {
                 .is_err()
             {
                 fetch.serve();
+            }
+        }
+    }
+
+    /// Ends the partitions of topics that are gone or are others now.
+    fn check_topics(&mut self) {
+        for (topic, finding) in self.watch.check() {
+            let Some(partitions) = self.assigned.get(&topic) else {
+                continue;
+            };
+            let ended: Vec<i32> = match &finding {
+                Finding::All(_) => partitions.keys().copied().collect(),
+                Finding::Only(count) => partitions
+                    .keys()
+                    .copied()
+                    .filter(|p| lacks(*count, *p))
+                    .collect(),
+            };
+            for partition in ended {
+                self.unassign(&topic, partition);
+                let error = match &finding {
+                    Finding::All(error) => error.clone(),
+                    Finding::Only(_) => BrokerError::Unknown {
+                        topic: topic.to_string(),
+                        partition,
+                    },
+                };
+                self.ready.push_back(Fetched::Failed {
+                    topic: Arc::clone(&topic),
+                    partition,
+                    error,
+                });
+            }
+            if matches!(finding, Finding::All(_)) {
+                self.watch.forget(&topic);
             }
         }
     }

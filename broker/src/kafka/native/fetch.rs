@@ -69,7 +69,7 @@ impl FetchQueue {
     }
 
     /// Signalled whenever the queue gets its first item.
-    pub(crate) fn wake(&self) -> &Notify {
+    pub(crate) fn wake(&self) -> &Arc<Notify> {
         &self.wake
     }
 
