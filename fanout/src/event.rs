@@ -222,3 +222,20 @@ fn line_of(frame: server::EventFrame<'_>) -> Bytes {
     line.push(b'\n');
     Bytes::from(line)
 }
+
+#[cfg(test)]
+impl Delivered {
+    /// An event for tests of rings and subscriptions.
+    pub(crate) fn sample(offset: i64, name: &str, to: Option<&[&str]>) -> Arc<Self> {
+        Arc::new(Self {
+            offset,
+            at_ms: offset,
+            name: name.into(),
+            user: None,
+            to: to.map(|to| to.iter().map(|u| (*u).to_owned()).collect()),
+            cursor: "".into(),
+            line: Bytes::from(format!("{{\"n\":{offset}}}\n")),
+            sse: OnceLock::new(),
+        })
+    }
+}

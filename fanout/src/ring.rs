@@ -106,3 +106,56 @@ impl Ring {
         self.events.len()
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn ring(offsets: &[i64]) -> Ring {
+        let mut ring = Ring::new(0);
+        for &offset in offsets {
+            ring.push(Delivered::sample(offset, "draw", None));
+        }
+        ring
+    }
+
+    fn offsets(slice: &Slice) -> Vec<i64> {
+        slice.events.iter().map(|e| e.offset).collect()
+    }
+
+    #[test]
+    fn reading_in_chunks_of_any_size_gives_every_event_once() {
+        let all = [0, 3, 4, 9, 10, 11, 30];
+        for bytes_max in [1, 10, 25, 1000] {
+            let ring = ring(&all);
+            let (mut next, mut seen) = (0, Vec::new());
+            loop {
+                let slice = ring.after(next, bytes_max).unwrap();
+                seen.extend(offsets(&slice));
+                if slice.reached_end {
+                    break;
+                }
+                next = seen.last().unwrap() + 1;
+            }
+            assert_eq!(seen, all);
+        }
+    }
+
+    #[test]
+    fn what_was_evicted_is_refused_and_never_skipped() {
+        let mut ring = ring(&[2, 5, 8]);
+        assert!(ring.evict(5) == 0, "only the oldest can go");
+        assert!(ring.evict(2) > 0);
+        assert!(ring.after(2, 1000).is_none());
+        assert_eq!(offsets(&ring.after(3, 1000).unwrap()), [5, 8]);
+    }
+
+    #[test]
+    fn the_last_n_are_counted_among_the_wanted() {
+        let mut ring = ring(&[1, 2, 3]);
+        ring.push(Delivered::sample(4, "chat.message", None));
+        assert_eq!(ring.last(2, |e| &*e.name == "draw"), Some(2));
+        assert_eq!(ring.last(2, |_| true), Some(3));
+        assert_eq!(ring.last(2, |e| &*e.name == "chat.message"), None);
+    }
+}

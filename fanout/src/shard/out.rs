@@ -186,3 +186,120 @@ pub(crate) fn close_frame(code: u16, reason: &str) -> Vec<u8> {
 
 /// An empty ping frame.
 pub(crate) const PING: [u8; 2] = [0x89, 0x00];
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+    use tokio_tungstenite::tungstenite::{
+        Error, Message,
+        protocol::{Role, WebSocketContext},
+    };
+
+    use super::*;
+
+    /// A socket that takes as many bytes as it is told to, then blocks.
+    struct Narrow {
+        taken: Vec<u8>,
+        room: usize,
+    }
+
+    impl Write for Narrow {
+        fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+            let n = bytes.len().min(self.room);
+            if n == 0 {
+                return Err(io::ErrorKind::WouldBlock.into());
+            }
+            self.room -= n;
+            self.taken.extend_from_slice(&bytes[..n]);
+            Ok(n)
+        }
+
+        fn flush(&mut self) -> io::Result<()> {
+            Ok(())
+        }
+    }
+
+    /// Bytes to read; what the codec writes (pongs) is of no interest.
+    struct Incoming(io::Cursor<Vec<u8>>);
+
+    impl io::Read for Incoming {
+        fn read(&mut self, into: &mut [u8]) -> io::Result<usize> {
+            self.0.read(into)
+        }
+    }
+
+    impl Write for Incoming {
+        fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+            Ok(bytes.len())
+        }
+
+        fn flush(&mut self) -> io::Result<()> {
+            Ok(())
+        }
+    }
+
+    /// What a WebSocket client makes of the bytes: the lines of all text messages, and the close code.
+    fn read(bytes: Vec<u8>) -> (Vec<String>, Option<u16>) {
+        let mut codec = WebSocketContext::new(Role::Client, None);
+        let mut stream = Incoming(io::Cursor::new(bytes));
+        let mut lines = Vec::new();
+        loop {
+            match codec.read(&mut stream) {
+                Ok(Message::Text(text)) => {
+                    lines.extend(text.as_str().split('\n').map(str::to_owned))
+                }
+                Ok(Message::Close(frame)) => return (lines, frame.map(|f| f.code.into())),
+                Ok(_) => {}
+                Err(Error::ConnectionClosed) | Err(Error::Protocol(_)) | Err(Error::Io(_)) => {
+                    return (lines, None);
+                }
+                Err(error) => panic!("{error}"),
+            }
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn whatever_the_socket_takes_at_a_time_the_client_reads_every_line_once_in_order(
+            sizes in prop::collection::vec(1usize..70_000, 1..12),
+            rooms in prop::collection::vec(1usize..200_000, 1..12),
+            pinged in any::<bool>(),
+        ) {
+            let lines: Vec<String> = sizes
+                .iter()
+                .enumerate()
+                .map(|(i, size)| format!("{i}:{}", "x".repeat(*size)))
+                .collect();
+            let mut out = Out::default();
+            let mut socket = Narrow { taken: Vec::new(), room: 0 };
+            let mut scratch = Vec::new();
+            let mut rooms = rooms.into_iter().cycle();
+            for line in &lines {
+                out.push(Bytes::from(format!("{line}\n")));
+                if pinged {
+                    out.push_control(&PING);
+                }
+                socket.room = rooms.next().unwrap_or(1);
+                out.flush(&mut socket, &mut scratch).unwrap();
+            }
+            out.finish(close_frame(3001, "bye"));
+            loop {
+                socket.room = rooms.next().unwrap_or(1);
+                if out.flush(&mut socket, &mut scratch).unwrap() == Flushed::Empty {
+                    break;
+                }
+            }
+            prop_assert_eq!(out.bytes(), 0);
+            let (read, code) = read(socket.taken);
+            prop_assert_eq!(read, lines);
+            prop_assert_eq!(code, Some(3001));
+        }
+    }
+
+    #[test]
+    fn a_close_reason_is_cut_at_a_character_to_what_a_control_frame_holds() {
+        let frame = close_frame(3008, &"ä".repeat(100));
+        assert!(frame.len() <= 127);
+        assert!(std::str::from_utf8(&frame[4..]).is_ok());
+    }
+}

@@ -150,3 +150,82 @@ impl Sub {
 /// An acknowledgement ahead of what was delivered.
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) struct Ahead;
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    fn sub(types: Option<&[&str]>, window: Option<u32>) -> Sub {
+        let channel = Channel::parse("session.a").unwrap();
+        Sub {
+            serial: 1,
+            asked: channel.clone(),
+            channel,
+            wanted: Wanted {
+                types: types.map(|t| t.iter().map(|n| (*n).to_owned()).collect()),
+                user: "u1".into(),
+            },
+            mode: Mode::Live,
+            slot: 0,
+            next: 0,
+            announce: false,
+            window: window.map(|max| Box::new(Window::new(max))),
+            opening: None,
+        }
+    }
+
+    #[test]
+    fn an_event_is_delivered_once_however_often_it_is_offered() {
+        let mut sub = sub(None, None);
+        let event = Delivered::sample(7, "draw", None);
+        assert_eq!(sub.step(&event), Step::Deliver);
+        assert_eq!(sub.step(&event), Step::Pass);
+        assert_eq!(sub.next, 8);
+    }
+
+    #[test]
+    fn what_is_not_wanted_moves_the_position_and_takes_no_window() {
+        let mut sub = sub(Some(&["draw"]), Some(1));
+        assert_eq!(sub.step(&Delivered::sample(1, "erase", None)), Step::Pass);
+        assert_eq!(
+            sub.step(&Delivered::sample(2, "draw", Some(&["u2"]))),
+            Step::Pass
+        );
+        assert_eq!(sub.next, 3);
+        assert_eq!(
+            sub.step(&Delivered::sample(3, "draw", Some(&["u1"]))),
+            Step::Deliver
+        );
+        assert_eq!(sub.step(&Delivered::sample(4, "draw", None)), Step::Full);
+        assert_eq!(sub.next, 4);
+    }
+
+    proptest! {
+        #[test]
+        fn a_window_is_never_exceeded_and_every_event_comes_in_order(
+            window in 1u32..8,
+            acks in prop::collection::vec(0usize..6, 60),
+        ) {
+            let mut sub = sub(None, Some(window));
+            let (mut delivered, mut acked) = (Vec::new(), 0usize);
+            for ack in acks {
+                // Offer from where the subscription stands until it can take no more.
+                while delivered.len() < 40 {
+                    let event = Delivered::sample(sub.next.max(delivered.len() as i64), "draw", None);
+                    match sub.step(&event) {
+                        Step::Deliver => delivered.push(event.offset),
+                        Step::Full => { sub.mode = Mode::Paused; break; }
+                        Step::Pass => unreachable!(),
+                    }
+                }
+                prop_assert!(delivered.len() - acked <= window as usize);
+                acked = (acked + ack).min(delivered.len());
+                prop_assert_eq!(sub.ack(acked as i64), Ok(()));
+                prop_assert_eq!(sub.ack(sub.next + 1), Err(Ahead));
+            }
+            prop_assert_eq!(delivered.clone(), (0..delivered.len() as i64).collect::<Vec<_>>());
+        }
+    }
+}
