@@ -253,13 +253,12 @@ impl<T> Ledger<T> {
             self.give_up(channel);
             return;
         };
-        // The track must catch up with the others before it may be judged by their frontier.
-        let ready_at = self
-            .frontier
-            .map_or(looked.head, |frontier| frontier.max(looked.head));
+        // The track must catch up with what the others know, or what was read past it unseen.
+        let read_to = self.frontier.max(self.tail.map(|tail| tail.pos));
+        let ready_at = read_to.map_or(looked.head, |read_to| read_to.max(looked.head));
         track.restore(looked.acceptance, looked.from);
         if looked.from >= ready_at {
-            self.frontier.get_or_insert(looked.from);
+            self.begin_frontier(looked.from);
             self.release(channel);
             return;
         }
@@ -345,7 +344,7 @@ impl<T> Ledger<T> {
                 );
         self.catching = catching;
         for channel in &caught_up {
-            self.frontier.get_or_insert(pos);
+            self.begin_frontier(pos);
             self.release(channel);
         }
         self.resolve();
@@ -507,6 +506,21 @@ impl<T> Ledger<T> {
         }
         if self.tracks.is_empty() {
             self.frontier = None;
+        }
+    }
+
+    /// The first track is ready: from now on there is a frontier, and those that are behind have to reach it.
+    fn begin_frontier(&mut self, at: i64) {
+        if self.frontier.is_some() {
+            return;
+        }
+        self.frontier = Some(at);
+        for channel in &self.catching {
+            if let Some(track) = self.tracks.peek_mut(channel)
+                && let Phase::Behind { ready_at } = &mut track.phase
+            {
+                *ready_at = at.max(*ready_at);
+            }
         }
     }
 
