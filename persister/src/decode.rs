@@ -27,25 +27,29 @@ pub(crate) async fn decode(
 ) -> Decoded {
     let mut verdicts = Vec::with_capacity(records.len());
     for record in records {
-        let verdict = loop {
-            match decoder.decode(incoming(record)) {
-                Ok(event) => break Ok(event),
-                Err(Undecoded::Poison(poison)) => break Err(poison),
-                Err(Undecoded::UnknownSchema(id)) => {
-                    if let Err(reason) = meet(decoder, schemas, id).await {
-                        return Decoded {
-                            verdicts,
-                            waiting: Some(format!("schema {id}: {reason}")),
-                        };
-                    }
-                }
+        let mut decoded = decoder.decode(incoming(record));
+        if let Err(Undecoded::UnknownSchema(id)) = decoded {
+            if let Err(reason) = meet(decoder, schemas, id).await {
+                return waiting(verdicts, id, &reason);
             }
-        };
-        verdicts.push(verdict);
+            decoded = decoder.decode(incoming(record));
+        }
+        match decoded {
+            Ok(event) => verdicts.push(Ok(event)),
+            Err(Undecoded::Poison(poison)) => verdicts.push(Err(poison)),
+            Err(Undecoded::UnknownSchema(id)) => return waiting(verdicts, id, "still unknown"),
+        }
     }
     Decoded {
         verdicts,
         waiting: None,
+    }
+}
+
+fn waiting(verdicts: Vec<Result<Event, Poison>>, id: u32, reason: &str) -> Decoded {
+    Decoded {
+        verdicts,
+        waiting: Some(format!("schema {id}: {reason}")),
     }
 }
 

@@ -2,7 +2,7 @@
 //! complete, and notices a reader that stands still before the end.
 
 use std::collections::HashMap;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 use broker::Watermarks;
@@ -22,14 +22,9 @@ const STALL: Duration = Duration::from_secs(10);
 /// Where each partition of this instance stands.
 #[derive(Debug)]
 pub(crate) struct Standings {
-    places: Mutex<HashMap<Place, Standing>>,
+    /// The stored offset of each.
+    places: Mutex<HashMap<Place, i64>>,
     numbers: Numbers,
-}
-
-#[derive(Clone, Copy, Debug)]
-struct Standing {
-    committed: i64,
-    since: Instant,
 }
 
 impl Standings {
@@ -41,11 +36,7 @@ impl Standings {
     }
 
     pub(crate) fn moved(&self, place: &Place, committed: i64) {
-        let standing = Standing {
-            committed,
-            since: Instant::now(),
-        };
-        self.lock().insert(place.clone(), standing);
+        self.lock().insert(place.clone(), committed);
     }
 
     pub(crate) fn left(&self, place: &Place) {
@@ -53,14 +44,15 @@ impl Standings {
         self.numbers.forget(place);
     }
 
-    fn all(&self) -> Vec<(Place, Standing)> {
-        self.lock()
+    fn all(&self) -> Vec<(Place, i64)> {
+        let places = self.lock();
+        places
             .iter()
-            .map(|(place, standing)| (place.clone(), *standing))
+            .map(|(place, committed)| (place.clone(), *committed))
             .collect()
     }
 
-    fn lock(&self) -> std::sync::MutexGuard<'_, HashMap<Place, Standing>> {
+    fn lock(&self) -> MutexGuard<'_, HashMap<Place, i64>> {
         // Every change is a single insert or remove, so a panic elsewhere leaves it whole.
         self.places.lock().unwrap_or_else(PoisonError::into_inner)
     }
@@ -68,21 +60,36 @@ impl Standings {
 
 /// Looks at every partition, again and again; `stalled` is told of those whose reader stands still.
 pub(crate) async fn look_out(shared: Arc<Shared>, shutdown: Shutdown, stalled: impl Fn(Place)) {
+    // Where a partition was first seen to lag, and when.
+    let mut lagging: HashMap<Place, (i64, Instant)> = HashMap::new();
     loop {
         tokio::select! {
             () = shutdown.started() => return,
             () = tokio::time::sleep(shared.config.observe_every) => {}
         }
-        for (place, standing) in shared.standings.all() {
+        for (place, committed) in shared.standings.all() {
             if shutdown.is_started() {
                 return;
             }
-            look_at(&shared, &place, standing, &stalled).await;
+            if !lags(&shared, &place, committed).await {
+                lagging.remove(&place);
+                continue;
+            }
+            let (seen_at, since) = *lagging
+                .entry(place.clone())
+                .or_insert((committed, Instant::now()));
+            if seen_at != committed {
+                lagging.insert(place, (committed, Instant::now()));
+            } else if since.elapsed() > STALL {
+                lagging.remove(&place);
+                stalled(place);
+            }
         }
     }
 }
 
-async fn look_at(shared: &Shared, place: &Place, standing: Standing, stalled: &impl Fn(Place)) {
+/// Whether records wait to be stored; tells the numbers, and confirms a partition that has none.
+async fn lags(shared: &Shared, place: &Place, committed: i64) -> bool {
     let asked_ms = now_ms();
     let watermarks = match shared
         .ports
@@ -93,27 +100,26 @@ async fn look_at(shared: &Shared, place: &Place, standing: Standing, stalled: &i
         Ok(watermarks) => watermarks,
         Err(error) => {
             tracing::debug!(%place, %error, "the end of a partition is not known");
-            return;
+            return false;
         }
     };
-    let lag = watermarks.high.saturating_sub(standing.committed).max(0);
+    let lag = watermarks.high.saturating_sub(committed).max(0);
     shared
         .numbers
         .standing(place, lag, retention_used(watermarks, lag));
-    if lag == 0 {
-        let confirmed = shared
-            .ports
-            .store
-            .confirm(place, standing.committed, asked_ms - CLOCKS_APART_MS)
-            .await;
-        if let Err(error) = confirmed {
-            tracing::debug!(%place, %error, "a quiet partition could not be confirmed");
-        }
-    } else if standing.since.elapsed() > STALL {
-        shared.numbers.stalls.inc();
-        tracing::warn!(%place, committed = standing.committed, end = watermarks.high, "a partition stands still before its end");
-        stalled(place.clone());
+    if lag > 0 {
+        return true;
     }
+    let complete_to_ms = asked_ms - CLOCKS_APART_MS;
+    if let Err(error) = shared
+        .ports
+        .store
+        .confirm(place, committed, complete_to_ms)
+        .await
+    {
+        tracing::debug!(%place, %error, "a quiet partition could not be confirmed");
+    }
+    false
 }
 
 /// How much of what the log holds is not stored yet: what retention may take next.

@@ -103,7 +103,10 @@ impl Worker {
             }
             Command::Reset(place) => {
                 let key = key(&place);
-                if matches!(self.slots.get(&key), Some(Slot::Open(_))) {
+                // A closed one waits for something else.
+                if let Some(Slot::Open(lane)) = self.slots.get(&key) {
+                    self.shared.numbers.stalls.inc();
+                    tracing::warn!(place = %lane.place(), next = lane.committed(), "a reader stands still before the log's end, setting it again");
                     self.close(&key, Duration::ZERO);
                 }
             }

@@ -68,6 +68,19 @@ impl Database {
         &self.url
     }
 
+    /// Where its PostgreSQL listens, `host:port`: for a test that puts itself in between.
+    #[must_use]
+    pub fn address(&self) -> String {
+        format!("{}:{}", self.admin.get_host(), self.admin.get_port())
+    }
+
+    /// Its url by way of another port of this machine.
+    #[must_use]
+    pub fn url_by(&self, port: u16) -> String {
+        let by = self.options().host("127.0.0.1").port(port);
+        by.to_url_lossy().to_string()
+    }
+
     /// The database's name in its cluster.
     #[must_use]
     pub fn name(&self) -> &str {

@@ -1,0 +1,80 @@
+//! Where the log begins: a fresh start behind erased records, and retention that overtakes the persister (F35, F36).
+
+use std::time::Duration;
+
+use serde_json::json;
+
+use crate::bed::{Bed, eventually};
+
+/// Appends until the log has erased something, and answers its low watermark.
+async fn erased(bed: &Bed) -> i64 {
+    let events = bed.topics.events().to_owned();
+    let low = async || bed.log.watermarks(&events, 0).await.unwrap().low;
+    let before = low().await;
+    let value = format!(r#"{{"event":"draw","data":"{}"}}"#, "x".repeat(1000));
+    for _ in 0..100 {
+        bed.append(&events, "42", &value).await;
+    }
+    eventually("the log erases its oldest records", async || {
+        low().await > before
+    })
+    .await;
+    // Retention is done once it leaves the watermark alone for several of its rounds.
+    let mut stands = low().await;
+    loop {
+        tokio::time::sleep(Duration::from_millis(300)).await;
+        match low().await {
+            now if now == stands => return now,
+            now => stands = now,
+        }
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_fresh_start_begins_at_the_low_watermark_and_records_it_as_the_floor() {
+    let bed = Bed::embedded_with(1, Some(20_000)).await;
+    let low = erased(&bed).await;
+    assert!(low > 0);
+    let instance = bed.start();
+    bed.caught_up().await;
+    let place = store::Place::new(bed.topics.events(), 0, 0);
+    let progress = bed.store.progress(&place).await.unwrap().unwrap();
+    assert_eq!((progress.floor, progress.next), (low, 100));
+    assert_eq!(bed.count("rivermouth.gaps").await, 0, "nothing was missed");
+    assert_eq!(bed.count("analytics.events").await, 100 - low);
+    instance.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn retention_that_overtakes_the_persister_is_recorded_and_storing_goes_on_behind_it() {
+    let bed = Bed::embedded_with(1, Some(20_000)).await;
+    let events = bed.topics.events().to_owned();
+    let instance = bed.start();
+    bed.append(&events, "42", r#"{"event":"draw","data":1}"#)
+        .await;
+    bed.caught_up().await;
+    instance.stop().await;
+    let low = erased(&bed).await;
+
+    let instance = bed.start();
+    bed.caught_up().await;
+    assert_eq!(
+        bed.database
+            .rows("select from_offset, to_offset, reason from rivermouth.gaps")
+            .await,
+        [json!({"from_offset": 1, "to_offset": low, "reason": "retention"})]
+    );
+    assert_eq!(
+        instance.number("persister_gap_records_total"),
+        low.unsigned_abs() - 1
+    );
+    let completeness = bed
+        .database
+        .rows("select complete_from_offset, complete_to_offset from analytics.completeness where topic = 'rivermouth.events'")
+        .await;
+    assert_eq!(
+        completeness,
+        [json!({"complete_from_offset": low, "complete_to_offset": 101})]
+    );
+    instance.stop().await;
+}
