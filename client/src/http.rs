@@ -343,6 +343,27 @@ impl Http {
         ))
     }
 
+    /// Opens an event stream at a path of its own, such as `/sse/system`, query included.
+    pub async fn sse_at(&self, path: &str) -> Result<SseStream, Error> {
+        Ok(SseStream::new(
+            self.open(path, &[("accept", "text/event-stream")]).await?,
+        ))
+    }
+
+    /// The head of the answer to a GET; the body is not read. For answers that never end.
+    pub async fn head_of(&self, path: &str) -> Result<Answer, Error> {
+        let asking = self.send(Method::GET, path, &[], Bytes::new());
+        let answer = timeout(self.deadline, asking)
+            .await
+            .unwrap_or(Err(Error::Timeout(self.deadline)))?;
+        let (head, _) = answer.into_parts();
+        Ok(Answer {
+            status: head.status,
+            headers: head.headers,
+            body: Bytes::new(),
+        })
+    }
+
     /// Any GET, whatever its answer's status.
     pub async fn get(&self, path: &str) -> Result<Answer, Error> {
         self.call(Method::GET, path, &[], String::new()).await

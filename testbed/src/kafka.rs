@@ -8,6 +8,9 @@ use rdkafka::admin::{AdminClient, AdminOptions};
 use rdkafka::client::DefaultClientContext;
 use rdkafka::config::ClientConfig;
 use rdkafka::consumer::{BaseConsumer, Consumer};
+use rdkafka::message::{Header, OwnedHeaders};
+use rdkafka::producer::{FutureProducer, FutureRecord};
+use rdkafka::{Offset, TopicPartitionList};
 use tempfile::TempDir;
 
 use crate::environment::{needed, workspace};
@@ -56,12 +59,68 @@ impl Broker {
         format!("{}.{name}", self.prefix)
     }
 
+    /// Writes one record past all of our own code, as a foreign producer would, and gives its place. Without a
+    /// partition the key's hash decides, as the Java client has it.
+    pub async fn produce(&self, topic: &str, record: Foreign<'_>) -> (i32, i64) {
+        let mut config = ClientConfig::new();
+        config
+            .set("bootstrap.servers", &self.bootstrap)
+            .set("partitioner", "murmur2_random")
+            .set("linger.ms", "0");
+        let producer: FutureProducer = config.create().expect("a producer can be made");
+        let mut headers = OwnedHeaders::new();
+        for (key, value) in record.headers {
+            headers = headers.insert(Header {
+                key,
+                value: Some(*value),
+            });
+        }
+        let mut sent = FutureRecord::<[u8], [u8]>::to(topic).headers(headers);
+        sent.key = record.key;
+        sent.payload = record.value;
+        sent.partition = record.partition;
+        let delivery = producer.send(sent, Duration::from_secs(30)).await;
+        let delivery = delivery
+            .map_err(|(error, _)| error)
+            .expect("Kafka takes a record");
+        (delivery.partition, delivery.offset)
+    }
+
+    /// Erases a partition's records before `offset`, as retention would.
+    pub async fn erase(&self, topic: &str, partition: i32, offset: i64) {
+        let mut config = ClientConfig::new();
+        config.set("bootstrap.servers", &self.bootstrap);
+        let admin: AdminClient<DefaultClientContext> =
+            config.create().expect("an admin client can be made");
+        let mut list = TopicPartitionList::new();
+        list.add_partition_offset(topic, partition, Offset::Offset(offset))
+            .expect("an offset is valid");
+        let options = AdminOptions::new().operation_timeout(Some(Duration::from_secs(30)));
+        admin
+            .delete_records(&list, &options)
+            .await
+            .expect("Kafka erases records");
+    }
+
     /// The brokers, when they belong to this test.
     pub fn cluster(&self) -> &Cluster {
         self.own
             .as_ref()
             .expect("this test asked for brokers of its own")
     }
+}
+
+/// A record as a foreign producer writes it.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct Foreign<'a> {
+    /// The key.
+    pub key: Option<&'a [u8]>,
+    /// The value; none is a tombstone.
+    pub value: Option<&'a [u8]>,
+    /// The headers.
+    pub headers: &'a [(&'a str, &'a [u8])],
+    /// Where to; none leaves it to the key.
+    pub partition: Option<i32>,
 }
 
 impl Drop for Broker {

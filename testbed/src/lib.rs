@@ -24,7 +24,7 @@ mod wait;
 mod world;
 
 pub use crate::environment::{python, workspace};
-pub use crate::kafka::{Broker, Cluster};
+pub use crate::kafka::{Broker, Cluster, Foreign};
 pub use crate::postgres::Database;
 pub use crate::process::{Exited, Process};
 pub use crate::random::Random;

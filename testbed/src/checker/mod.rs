@@ -49,6 +49,15 @@ impl Checker {
         Checker { broker, pool }
     }
 
+    /// Every record of one topic (`deadletter`), up to its present end.
+    pub async fn topic(&self, name: &str) -> Vec<LogRecord> {
+        let (bootstrap, prefix) = self.broker.clone().expect("this world has a Kafka");
+        let topics = [format!("{prefix}.{name}")];
+        tokio::task::spawn_blocking(move || log::read(&bootstrap, &topics))
+            .await
+            .expect("reading the log does not panic")
+    }
+
     /// Every record of the durable topics, in log order per partition, up to the present end.
     pub async fn log(&self) -> Vec<LogRecord> {
         let (bootstrap, prefix) = self.broker.clone().expect("this world has a Kafka");
@@ -65,6 +74,12 @@ impl Checker {
         accept::accepted(&prefix, &self.log().await)
     }
 
+    /// What the tables say could not be read, once they are complete: topic, partition, offset, reason.
+    pub async fn quarantined(&self) -> Vec<(String, i32, i64, String)> {
+        self.stored().await;
+        rows::quarantined(&self.pool).await
+    }
+
     /// The rows, once the tables are complete up to the log's present end.
     pub async fn stored(&self) -> BTreeMap<String, Vec<Row>> {
         if let Some((bootstrap, prefix)) = self.broker.clone() {
@@ -77,6 +92,23 @@ impl Checker {
             .await;
         }
         rows::read(&self.pool).await
+    }
+
+    /// The rows of one channel, once there are at least `count`: for worlds whose log cannot be read from outside.
+    pub async fn stored_at_least(&self, channel: &str, count: usize) -> Vec<Row> {
+        rows::wait_count(&self.pool, channel, count).await;
+        rows::read(&self.pool)
+            .await
+            .remove(channel)
+            .unwrap_or_default()
+    }
+
+    /// A job as analysts see it: kind, owner, status, progress.
+    pub async fn job(
+        &self,
+        job: &str,
+    ) -> Option<(Option<String>, Option<String>, String, Option<f64>)> {
+        rows::job(&self.pool, job).await
     }
 
     /// The rows as they are now.
@@ -99,11 +131,6 @@ impl Checker {
             rows::assert_equal(channel, rows, &accepted[channel]);
         }
         accepted
-    }
-
-    /// The connections, for questions of a test's own.
-    pub fn pool(&self) -> &PgPool {
-        &self.pool
     }
 }
 

@@ -47,6 +47,37 @@ pub(crate) async fn wait_complete(pool: &PgPool, ends: &BTreeMap<(String, i32), 
     .await;
 }
 
+/// Waits until a channel has so many rows.
+pub(crate) async fn wait_count(pool: &PgPool, channel: &str, count: usize) {
+    until("rows", || async {
+        let rows = sqlx::query("select count(*) from analytics.events where channel = $1")
+            .bind(channel)
+            .fetch_one(pool)
+            .await;
+        let stored: i64 = rows.ok()?.get(0);
+        usize::try_from(stored)
+            .is_ok_and(|stored| stored >= count)
+            .then_some(())
+    })
+    .await;
+}
+
+/// Kind, owner, status and progress of a job.
+pub(crate) async fn job(
+    pool: &PgPool,
+    job: &str,
+) -> Option<(Option<String>, Option<String>, String, Option<f64>)> {
+    let row = sqlx::query(
+        "select kind, owner_id, status::text, progress::float8 from analytics.jobs where job_id = $1",
+    );
+    let row = row
+        .bind(job)
+        .fetch_optional(pool)
+        .await
+        .expect("the jobs can be read")?;
+    Some((row.get(0), row.get(1), row.get(2), row.get(3)))
+}
+
 /// Every row, by channel, in log order.
 pub(crate) async fn read(pool: &PgPool) -> BTreeMap<String, Vec<Row>> {
     let rows = sqlx::query(
@@ -79,6 +110,20 @@ pub(crate) async fn read(pool: &PgPool) -> BTreeMap<String, Vec<Row>> {
         });
     }
     channels
+}
+
+/// The quarantine, in log order.
+pub(crate) async fn quarantined(pool: &PgPool) -> Vec<(String, i32, i64, String)> {
+    let rows = sqlx::query(
+        r#"select topic, partition, "offset", reason from analytics.quarantine order by 1, 2, 3"#,
+    );
+    let rows = rows
+        .fetch_all(pool)
+        .await
+        .expect("the quarantine can be read");
+    rows.iter()
+        .map(|row| (row.get(0), row.get(1), row.get(2), row.get(3)))
+        .collect()
 }
 
 /// Asserts that the rows of a channel are its accepted events, in place.

@@ -1,0 +1,22 @@
+//! The whole of Rivermouth: real processes on real Kafka and PostgreSQL, judged by a checker of their own.
+#![allow(clippy::unwrap_used, missing_docs)]
+
+mod bad_http;
+mod bad_socket;
+mod broker;
+mod crash;
+mod dev;
+mod disconnects;
+mod drain;
+mod erased;
+mod load;
+mod poison;
+mod producers;
+mod raw;
+mod talk;
+mod traffic;
+mod walk;
+mod wide;
+
+/// The binary under test.
+const BINARY: &str = env!("CARGO_BIN_EXE_rivermouth");

@@ -1,0 +1,148 @@
+//! One connection, spoken to word by word.
+
+use std::collections::VecDeque;
+
+use client::{Credential, Event, Refusal, ServerMessage, Socket, SocketOptions};
+use serde_json::{Value, json};
+use testbed::{Node, within};
+
+/// A connection whose messages are looked at one by one.
+pub(crate) struct Talk {
+    socket: Socket,
+    /// Messages that came while an answer was awaited.
+    inbox: VecDeque<ServerMessage>,
+    requests: u64,
+}
+
+impl Talk {
+    pub(crate) async fn open(node: &Node, token: &str) -> Talk {
+        Talk::open_at(node, "/ws", token).await
+    }
+
+    /// At a path with a subscription already made, or any other.
+    pub(crate) async fn open_at(node: &Node, path: &str, token: &str) -> Talk {
+        let credential = Credential::Subprotocol(token.to_owned());
+        let opened = Socket::open(
+            &node.endpoint(),
+            path,
+            &credential,
+            &SocketOptions::default(),
+        )
+        .await;
+        let (socket, connected) = opened.unwrap();
+        assert_eq!(
+            (connected.protocol.as_str(), connected.max_message_bytes),
+            ("rivermouth.v1", 65_536)
+        );
+        Talk {
+            socket,
+            inbox: VecDeque::new(),
+            requests: 0,
+        }
+    }
+
+    pub(crate) fn socket(&mut self) -> &mut Socket {
+        &mut self.socket
+    }
+
+    /// Makes a request and waits for its answer; what else comes is kept for [`Talk::next`].
+    pub(crate) async fn call(&mut self, method: &str, params: Value) -> Result<Value, Refusal> {
+        self.requests += 1;
+        let id = format!("r{}", self.requests);
+        self.socket
+            .request(&id, method, &params.to_string())
+            .await
+            .unwrap();
+        loop {
+            match self.read().await {
+                ServerMessage::Response { id: of, data } if of == id => {
+                    return Ok(serde_json::from_str(&data).unwrap());
+                }
+                ServerMessage::Error {
+                    id: Some(of),
+                    refusal,
+                    ..
+                } if of == id => return Err(refusal),
+                other => self.inbox.push_back(other),
+            }
+        }
+    }
+
+    /// Sends text as it stands and waits for the answer to `id`, or for an error without id.
+    pub(crate) async fn raw(&mut self, text: &str) -> Result<String, Refusal> {
+        self.socket.send(text.to_owned()).await.unwrap();
+        loop {
+            match self.read().await {
+                ServerMessage::Response { data, .. } => return Ok(data),
+                ServerMessage::Error { refusal, .. } => return Err(refusal),
+                other => self.inbox.push_back(other),
+            }
+        }
+    }
+
+    pub(crate) async fn subscribe(&mut self, params: Value) -> Value {
+        self.call("subscribe", params).await.unwrap()
+    }
+
+    pub(crate) async fn publish(&mut self, channel: &str, event: &str, data: Value) -> Value {
+        self.call(
+            "publish",
+            json!({ "channel": channel, "event": event, "data": data }),
+        )
+        .await
+        .unwrap()
+    }
+
+    /// The next message that is no heartbeat.
+    pub(crate) async fn next(&mut self) -> ServerMessage {
+        match self.inbox.pop_front() {
+            Some(message) => message,
+            None => self.read().await,
+        }
+    }
+
+    async fn read(&mut self) -> ServerMessage {
+        loop {
+            match within("the server's next word", self.socket.next())
+                .await
+                .unwrap()
+            {
+                ServerMessage::Heartbeat { .. } => {}
+                message => return message,
+            }
+        }
+    }
+
+    /// The next message, which must be an event.
+    pub(crate) async fn event(&mut self) -> Event {
+        match self.next().await {
+            ServerMessage::Event(event) => *event,
+            other => panic!("an event was expected, not {other:?}"),
+        }
+    }
+
+    pub(crate) async fn events(&mut self, count: usize) -> Vec<Event> {
+        let mut events = Vec::new();
+        while events.len() < count {
+            events.push(self.event().await);
+        }
+        events
+    }
+
+    /// The next message, which must be `caught_up`: its cursor.
+    pub(crate) async fn caught_up(&mut self, channel: &str) -> String {
+        match self.next().await {
+            ServerMessage::CaughtUp {
+                channel: of,
+                cursor,
+            } if of == channel => cursor,
+            other => panic!("caught_up of {channel} was expected, not {other:?}"),
+        }
+    }
+
+    /// Asserts that the connection is alive and that nothing was said but `pong`s.
+    pub(crate) async fn quiet(&mut self) {
+        assert!(self.call("ping", json!({})).await.unwrap()["serverTime"].is_i64());
+        assert!(self.inbox.is_empty(), "{:?}", self.inbox);
+    }
+}
