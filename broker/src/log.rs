@@ -89,7 +89,7 @@ impl Log {
     /// A reader with nothing assigned yet. Readers are independent of each other.
     pub fn reader(&self) -> Result<Reader, BrokerError> {
         match self {
-            Log::Kafka(log) => log.reader().map(Reader::Kafka),
+            Log::Kafka(log) => log.reader().map(Box::new).map(Reader::Kafka),
             Log::Embedded(log) => log.reader().map(Reader::Embedded),
         }
     }

@@ -11,7 +11,7 @@ use crate::{BrokerError, Fetched};
 #[derive(Debug)]
 pub enum Reader {
     /// Of a Kafka log.
-    Kafka(KafkaReader),
+    Kafka(Box<KafkaReader>),
     /// Of an embedded log.
     Embedded(EmbeddedReader),
 }

@@ -212,7 +212,7 @@ mod tests {
 
     #[test]
     fn keys_sort_as_the_log_does() {
-        let mut keys = vec![
+        let mut keys = [
             key(1, 0, 256),
             key(0, 1, 0),
             key(0, 0, 1),

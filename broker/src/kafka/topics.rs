@@ -204,6 +204,10 @@ fn settings(spec: &TopicSpec, replication: i32) -> Vec<(&'static str, String)> {
             if replication >= 2 { "2" } else { "1" }.to_owned(),
         ),
     ];
+    if replication < 2 {
+        // Without a second copy, acknowledged has to mean "on this disk", not "in this page cache".
+        settings.push(("flush.messages", "1".to_owned()));
+    }
     if !spec.compact {
         settings.push(("retention.ms", spec.retention_ms.unwrap_or(-1).to_string()));
         settings.push((

@@ -21,14 +21,13 @@ pub struct Bed {
     pub log: Log,
     pub kind: Kind,
     topics: Mutex<Vec<String>>,
+    /// Of an embedded log; gone when dropped.
+    _dir: Option<TempDir>,
 }
 
 pub enum Kind {
     Kafka(KafkaConfig),
-    Embedded(
-        EmbeddedConfig,
-        #[allow(dead_code, reason = "removed when dropped")] TempDir,
-    ),
+    Embedded,
 }
 
 /// The shared cluster.
@@ -48,6 +47,7 @@ impl Bed {
             log,
             kind: Kind::Kafka(config),
             topics: Mutex::default(),
+            _dir: None,
         }
     }
 
@@ -57,11 +57,12 @@ impl Bed {
         config.housekeeping = Duration::from_millis(20);
         // Small, so that ordinary cases also read from disk.
         config.tail_bytes_max = 16 << 10;
-        let log = Log::embedded(config.clone()).await.unwrap();
+        let log = Log::embedded(config).await.unwrap();
         Bed {
             log,
-            kind: Kind::Embedded(config, dir),
+            kind: Kind::Embedded,
             topics: Mutex::default(),
+            _dir: Some(dir),
         }
     }
 
@@ -73,15 +74,16 @@ impl Bed {
                 config.queue_records_max = u32::try_from(records_max).unwrap();
                 Bed::kafka_with(config).await
             }
-            Kind::Embedded(..) => {
+            Kind::Embedded => {
                 let dir = tempfile::tempdir().unwrap();
                 let mut config = EmbeddedConfig::new(dir.path().join("log"));
                 config.queue_records_max = records_max;
-                let log = Log::embedded(config.clone()).await.unwrap();
+                let log = Log::embedded(config).await.unwrap();
                 Bed {
                     log,
-                    kind: Kind::Embedded(config, dir),
+                    kind: Kind::Embedded,
                     topics: Mutex::default(),
+                    _dir: Some(dir),
                 }
             }
         }
@@ -113,7 +115,7 @@ impl Bed {
     /// A topic whose partition 0 lost its first records; partition 1 has one record.
     pub async fn trimmed_topic(&self) -> String {
         let mut spec = self.spec(2);
-        if let Kind::Embedded(..) = &self.kind {
+        if let Kind::Embedded = &self.kind {
             spec.retention_bytes = Some(2000);
         }
         self.log

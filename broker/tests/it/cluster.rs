@@ -45,10 +45,6 @@ impl Cluster {
         self.run("resume", &[&broker.to_string()]).await;
     }
 
-    pub async fn topic(&self, args: &[&str]) {
-        self.run("topic", args).await;
-    }
-
     async fn run(&self, command: &str, args: &[&str]) {
         let mut script = self.script(command);
         script.args(args);
