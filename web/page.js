@@ -18,6 +18,7 @@ let missing = 0;
 let recent = [];
 let delays = [];
 let connectedBefore = false;
+let live = false; // past the history that was asked for
 
 function badge(state, text) {
   by("badge").className = `badge ${state}`;
@@ -77,11 +78,14 @@ function receive(message) {
       me.user = message.data.userId;
       by("who").textContent = `you are ${me.user} on node ${message.data.node}`;
       attempt = 0;
+      live = false;
       badge("connected");
       if (connectedBefore) note("connected again, resuming from the last cursor");
       connectedBefore = true;
       return request("subscribe", { channel: CHANNEL, since: cursor ?? { last: 300 } });
     case "caught_up":
+      live = true;
+      return;
     case "heartbeat":
     case "subscribed":
     case "token_expiring":
@@ -111,7 +115,7 @@ function show(event) {
     by("cursor").textContent = event.cursor;
   }
   const age = now - event.timestamp;
-  if (age >= 0 && age < 5000) delays.push(age);
+  if (live && age >= 0) delays.push(age);
   table.apply(event, event.userId === me.user);
   const line = sentence(event);
   if (line) feed(event.userId, line, event.timestamp);

@@ -1,5 +1,8 @@
 //! What every service stands on: the log with its pinned topics, cursors, and PostgreSQL.
 
+use std::pin::Pin;
+use std::sync::Arc;
+
 use anyhow::Context as _;
 use broker::{BrokerError, KafkaConfig, Log, Pins};
 use protocol::Cursors;
@@ -61,6 +64,27 @@ pub(crate) async fn store(url: &Secret, options: StoreOptions) -> anyhow::Result
 pub(crate) struct Reading {
     pub(crate) decoder: Decoder,
     pub(crate) registry: Option<SchemaRegistry>,
+}
+
+/// Asks for an Avro schema by id: its JSON, `None` when there is none, a sentence when it cannot be asked now.
+type Fetch = Arc<dyn Fn(u32) -> Pin<Box<dyn Future<Output = Fetched> + Send>> + Send + Sync>;
+type Fetched = Result<Option<String>, String>;
+
+impl Reading {
+    /// The registry as the services ask it; `None` when none is set.
+    pub(crate) fn fetch(&self) -> Option<Fetch> {
+        let registry = self.registry.clone()?;
+        Some(Arc::new(move |id| {
+            let registry = registry.clone();
+            Box::pin(async move { registry.fetch(id).await.map_err(|error| error.to_string()) })
+        }))
+    }
+
+    /// The same, where no registry means that no schema is known.
+    pub(crate) fn fetch_or_absent(&self) -> Fetch {
+        self.fetch()
+            .unwrap_or_else(|| Arc::new(|_| Box::pin(async { Ok(None) })))
+    }
 }
 
 /// One decoder for all parts of a process.

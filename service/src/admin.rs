@@ -37,7 +37,8 @@ pub fn public_health(health: Health) -> Router {
                 status(&report),
                 format!("{{\"status\":\"{}\"}}", report.status),
             )
-        }),
+        })
+        .fallback(async || refuse(Refusal::Method, "this path is only read")),
     )
 }
 

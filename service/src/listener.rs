@@ -5,7 +5,7 @@
 //! request's extensions resolves to a `TokioIo<TcpStream>`).
 
 use std::convert::Infallible;
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::pin::pin;
 use std::sync::Arc;
 use std::time::Duration;
@@ -43,6 +43,8 @@ pub struct ServeConfig {
     pub connections_max: usize,
     /// Time for requests in flight to finish after the signal to stop. 10 s.
     pub drain_deadline: Duration,
+    /// Proxies that are believed when they name the client (`X-Forwarded-For`, its last entry). None.
+    pub trusted_proxies: Vec<IpAddr>,
     /// Names this server answers to, without port; empty: any. Pinned in development mode, where a
     /// foreign page could otherwise reach it by pointing its own name at 127.0.0.1.
     pub hosts_allowed: Vec<String>,
@@ -56,6 +58,7 @@ impl Default for ServeConfig {
             header_bytes_max: 32 * 1024,
             connections_max: 20_000,
             drain_deadline: Duration::from_secs(10),
+            trusted_proxies: Vec::new(),
             hosts_allowed: Vec::new(),
         }
     }
@@ -99,8 +102,8 @@ pub fn bind(address: SocketAddr) -> Result<TcpListener, ServeError> {
 }
 
 /// Serves `app` on `listener` until `shutdown` starts, then stops accepting and lets requests in flight
-/// finish. Handlers find the peer's address as `Extension<SocketAddr>` and their place among the
-/// connections as `Extension<Slot>`.
+/// finish. Handlers find the client's address (the peer's, or what a trusted proxy says) as
+/// `Extension<SocketAddr>` and their place among the connections as `Extension<Slot>`.
 ///
 /// # Errors
 /// [`ServeError::Drain`] when connections had to be cut at the drain deadline.
@@ -253,7 +256,8 @@ impl Server {
             );
             return Ok(response);
         }
-        request.extensions_mut().insert(peer);
+        let client = request::client_address(peer, request.headers(), &self.config.trusted_proxies);
+        request.extensions_mut().insert(client);
         request.extensions_mut().insert(slot.clone());
         self.app.call(request).await
     }

@@ -3,6 +3,8 @@
 //! RFC 9112 section 3.2: exactly one `Host`, and a target that names an authority must name the same one.
 //! Methods are those that some route could have; anything else (`TRACE`, made-up ones) never gets in.
 
+use std::net::{IpAddr, SocketAddr};
+
 use http::uri::Authority;
 use http::{HeaderMap, Method, Request, Version, header};
 
@@ -78,6 +80,26 @@ fn is_allowed(host: &Authority, allowed: &[String]) -> bool {
     allowed.iter().any(|entry| entry.eq_ignore_ascii_case(name))
 }
 
+/// Whose request this is: the peer, or the client that a trusted proxy names in the last entry of
+/// `X-Forwarded-For`. Earlier entries are what the client itself claimed. The port is then unknown, 0.
+pub(crate) fn client_address(
+    peer: SocketAddr,
+    headers: &HeaderMap,
+    trusted: &[IpAddr],
+) -> SocketAddr {
+    if !trusted.contains(&peer.ip().to_canonical()) {
+        return peer;
+    }
+    headers
+        .get_all("x-forwarded-for")
+        .iter()
+        .next_back()
+        .and_then(|value| value.to_str().ok())
+        .and_then(|value| value.rsplit(',').next())
+        .and_then(|entry| entry.trim().parse::<IpAddr>().ok())
+        .map_or(peer, |ip| SocketAddr::new(ip.to_canonical(), 0))
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -126,6 +148,22 @@ mod tests {
             assert!(check(&request("/", &[name]), &allowed).is_ok(), "{name}");
         }
         assert!(check(&request("/", &["rebound.example"]), &allowed).is_err());
+    }
+
+    #[test]
+    fn only_a_trusted_proxy_may_say_who_the_client_is() {
+        let proxy = "10.0.0.1:5000".parse().unwrap();
+        let stranger = "192.0.2.1:5000".parse().unwrap();
+        let trusted = ["10.0.0.1".parse().unwrap()];
+        let mut headers = HeaderMap::new();
+        assert_eq!(client_address(proxy, &headers, &trusted), proxy);
+        let forged = "1.1.1.1, 198.51.100.7";
+        headers.insert("x-forwarded-for", forged.parse().unwrap());
+        let client = client_address(proxy, &headers, &trusted);
+        assert_eq!(client.ip().to_string(), "198.51.100.7");
+        assert_eq!(client_address(stranger, &headers, &trusted), stranger);
+        headers.insert("x-forwarded-for", "unknown".parse().unwrap());
+        assert_eq!(client_address(proxy, &headers, &trusted), proxy);
     }
 
     #[test]

@@ -51,7 +51,7 @@ impl Banner {
             format!("{strong}Try in another terminal{off}"),
             String::new(),
             format!(
-                "  curl -sS {}/api/realtime/publish -H \"Authorization: Bearer $(cat {token_file})\" \
+                "  curl -sS -w '\\n' {}/api/realtime/publish -H \"Authorization: Bearer $(cat {token_file})\" \
                  -H 'Content-Type: application/json' -d '{}'",
                 self.url,
                 hello("curl", true)

@@ -26,8 +26,9 @@ use service::settings::SettingsError;
 use store::Store;
 
 use crate::parts::{self, Ground};
+use crate::run::fanout::{Node, NodeArgs};
 use crate::run::process::Process;
-use crate::run::{Door, fanout, gateway, persister};
+use crate::run::{Door, gateway, persister};
 use crate::settings::auth::AuthArgs;
 use crate::settings::kafka::KafkaArgs;
 use crate::settings::postgres::PostgresArgs;
@@ -76,6 +77,8 @@ pub(crate) struct DevArgs {
     #[command(flatten)]
     auth: AuthArgs,
     #[command(flatten)]
+    node: NodeArgs,
+    #[command(flatten)]
     kafka: KafkaArgs,
     #[command(flatten)]
     postgres: PostgresArgs,
@@ -87,6 +90,7 @@ pub(crate) fn with_own_defaults(command: clap::Command) -> clap::Command {
         .mut_arg("bind", |arg| arg.default_value("127.0.0.1"))
         .mut_arg("metrics_bind", |arg| arg.default_value("127.0.0.1"))
         .mut_arg("log_level", |arg| arg.default_value("warn"))
+        .mut_arg("drain_spread", |arg| arg.default_value("0s"))
         .mut_arg("shutdown_deadline", |arg| arg.default_value("15s"))
 }
 
@@ -195,17 +199,21 @@ async fn serve(
     .await?;
     let decoder = parts::decoder(&ground, &args.kafka)?;
     persister::work(&ground, &store, &decoder, None, &process);
-    let routes = fanout::routes(
-        &ground,
-        base.door,
-        &gateway,
-        Some(store.clone()),
-        &decoder,
-        &args.public,
-        &process,
-    )
-    .await?
-    .merge(page::router(Arc::clone(base.tokens)));
+    let node = Node {
+        args: &args.node,
+        public: &args.public,
+        deadline: args.process.shutdown_deadline / 2,
+    };
+    let routes = node
+        .routes(
+            &ground,
+            base.door,
+            &gateway,
+            Some(store.clone()),
+            &decoder,
+            &process,
+        )?
+        .merge(page::router(Arc::clone(base.tokens)));
     let mut config = args.public.serve_config(args.process.shutdown_deadline);
     if base.address.ip().is_loopback() {
         config.hosts_allowed = ["localhost", "127.0.0.1", "::1"]

@@ -1,9 +1,7 @@
 //! `rivermouth persister`: writes what Kafka holds into PostgreSQL.
 
-use std::sync::Arc;
-
 use clap::Args;
-use persister::{PersisterConfig, Ports, SchemaFetch};
+use persister::{PersisterConfig, Ports};
 use store::Store;
 
 use crate::parts::{self, Ground, Reading};
@@ -82,7 +80,7 @@ pub(crate) fn work(
         decoder: reading.decoder.clone(),
         pins: ground.pins.clone(),
         cursors: ground.cursors.clone(),
-        schemas: schema_fetch(reading),
+        schemas: reading.fetch(),
         metrics: process.metrics.clone(),
         health: process.health.clone(),
     };
@@ -90,12 +88,4 @@ pub(crate) fn work(
     process.run_worker("persister", async move {
         Ok(persister::run(config, ports, shutdown).await?)
     });
-}
-
-fn schema_fetch(reading: &Reading) -> Option<SchemaFetch> {
-    let registry = reading.registry.clone()?;
-    Some(Arc::new(move |id| {
-        let registry = registry.clone();
-        Box::pin(async move { registry.fetch(id).await.map_err(|error| error.to_string()) })
-    }))
 }

@@ -126,6 +126,7 @@ impl PublicArgs {
         ServeConfig {
             connections_max: self.connections_max as usize,
             drain_deadline: shutdown_deadline / 2,
+            trusted_proxies: self.trusted_proxies.clone(),
             ..ServeConfig::default()
         }
     }
