@@ -1,0 +1,275 @@
+//! Outboxes: order, retries and takeovers, through one gateway and several (D3, D4).
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use broker::Append;
+use bytes::Bytes;
+use ingest::Published;
+use protocol::client::parse_publish;
+use protocol::{ErrorName, Identity, ProtocolError};
+use serde_json::{Value, json};
+use tokio::sync::mpsc;
+
+use crate::reading::numbers;
+use crate::web::Web;
+use crate::world::{DEADLINE, Node, World, backend, identity, player};
+
+fn numbered(channel: &str, producer: &str, epoch: u64, seq: u64) -> String {
+    json!({
+        "channel": channel, "event": "draw", "data": seq,
+        "producer": producer, "epoch": epoch, "seq": seq,
+    })
+    .to_string()
+}
+
+type Told = (u64, Result<Published, ProtocolError>);
+
+/// Hands over numbers without waiting, and tells what became of them in the order of the answers.
+async fn pipeline(
+    node: &Node,
+    who: &Arc<Identity>,
+    channel: &str,
+    producer: &str,
+    epoch: u64,
+    seqs: std::ops::Range<u64>,
+) -> Vec<Told> {
+    let (told, mut answers) = mpsc::unbounded_channel();
+    let count = seqs.end - seqs.start;
+    for seq in seqs {
+        let publish = parse_publish(numbered(channel, producer, epoch, seq).as_bytes()).unwrap();
+        let told = told.clone();
+        node.gateway.submit(
+            who,
+            publish,
+            Box::new(move |answer| told.send((seq, answer)).unwrap()),
+        );
+    }
+    let mut out = Vec::new();
+    for _ in 0..count {
+        out.push(
+            tokio::time::timeout(DEADLINE, answers.recv())
+                .await
+                .unwrap()
+                .unwrap(),
+        );
+    }
+    out
+}
+
+pub async fn order_is_kept_under_concurrency(world: World) {
+    let nodes = [Arc::new(world.node().await), Arc::new(world.node().await)];
+    let who = identity(&backend());
+    let mut tasks = tokio::task::JoinSet::new();
+    // Eight outboxes, three channels, two gateways that write to the same partitions.
+    for outbox in 0..8_usize {
+        let (node, who) = (Arc::clone(&nodes[outbox % 2]), Arc::clone(&who));
+        tasks.spawn(async move {
+            let channel = format!("session.{}", outbox % 3);
+            let producer = format!("p{outbox}");
+            let told = pipeline(&node, &who, &channel, &producer, 0, 0..200).await;
+            (channel, told)
+        });
+    }
+    while let Some(done) = tasks.join_next().await {
+        let (channel, told) = done.unwrap();
+        let seqs: Vec<u64> = told.iter().map(|(seq, _)| *seq).collect();
+        assert_eq!(seqs, (0..200).collect::<Vec<_>>(), "answers in order");
+        let cursors: Vec<String> = told
+            .into_iter()
+            .map(|(_, answer)| answer.unwrap())
+            .inspect(|published| assert!(!published.duplicate))
+            .map(|published| published.cursor.unwrap())
+            .collect();
+        assert!(cursors.is_sorted_by(|one, next| one < next), "{channel}");
+    }
+    for channel in ["session.0", "session.1", "session.2"] {
+        let numbers = numbers(&world.accepted(channel).await);
+        assert!(numbers.values().all(|count| *count == 1));
+        assert_eq!(numbers.len() % 200, 0);
+        assert!(numbers.len() >= 400);
+    }
+}
+
+pub async fn retries_through_another_gateway_end_as_one_event(world: World) {
+    let (one, other, web) = (world.node().await, world.node().await, Web::new());
+    let user = player("u1");
+    let mut cursors = Vec::new();
+    for seq in 0..10 {
+        let told = web
+            .publish(&one, &user, numbered("session.1", "p", 0, seq))
+            .await
+            .json();
+        assert_eq!(told["duplicate"], false, "{told}");
+        cursors.push((told["id"].clone(), told["cursor"].clone()));
+    }
+    for seq in 0..12 {
+        let told = web
+            .publish(&other, &user, numbered("session.1", "p", 0, seq))
+            .await
+            .json();
+        assert_eq!(told["duplicate"], seq < 10, "{told}");
+        if let Some((id, cursor)) = cursors.get(usize::try_from(seq).unwrap()) {
+            assert_eq!(&told["id"], id, "the stored event's id");
+            assert!(told["cursor"].is_null() || told["cursor"] == *cursor);
+        }
+    }
+    // And once more where they came from, with a third of them pipelined.
+    let who = identity(&user);
+    let told = pipeline(&one, &who, "session.1", "p", 0, 0..20).await;
+    for (seq, answer) in told {
+        assert_eq!(answer.unwrap().duplicate, seq < 12, "{seq}");
+    }
+    let events = world.accepted("session.1").await;
+    let data: Vec<String> = events
+        .iter()
+        .map(|(_, event)| String::from_utf8(event.data.to_vec()).unwrap())
+        .collect();
+    assert_eq!(data, (0..20).map(|seq| seq.to_string()).collect::<Vec<_>>());
+}
+
+pub async fn an_outbox_moves_between_gateways_and_back(world: World) {
+    let nodes = [world.node().await, world.node().await, world.node().await];
+    let who = identity(&backend());
+    for round in 0..9_u64 {
+        let node = &nodes[usize::try_from(round).unwrap() % 3];
+        let told = pipeline(node, &who, "session.1", "p", 0, round * 20..round * 20 + 20).await;
+        for (seq, answer) in told {
+            let published = answer.unwrap_or_else(|error| panic!("{seq}: {error:?}"));
+            assert!(!published.duplicate);
+        }
+    }
+    assert_eq!(world.accepted("session.1").await.len(), 180);
+}
+
+pub async fn a_takeover_makes_the_first_owner_stale(world: World) {
+    let (one, other) = (world.node().await, world.node().await);
+    let who = identity(&backend());
+    for (_, answer) in pipeline(&one, &who, "session.1", "p", 3, 0..5).await {
+        answer.unwrap();
+    }
+    for (_, answer) in pipeline(&other, &who, "session.1", "p", 4, 0..3).await {
+        assert!(!answer.unwrap().duplicate);
+    }
+    // The first gateway has not heard of it: what it appends now must not be called a success.
+    for (_, answer) in pipeline(&one, &who, "session.1", "p", 3, 5..8).await {
+        let error = answer.unwrap_err();
+        assert_eq!(error.name, ErrorName::StaleProducer, "{error:?}");
+        assert_eq!(error.details, Some(json!({"epoch": 4})));
+    }
+    let events = world.accepted("session.1").await;
+    assert_eq!(events.len(), 8);
+    let web = Web::new();
+    let answer = web
+        .publish(&one, &backend(), numbered("session.1", "p", 2, 0))
+        .await;
+    assert_eq!(
+        (answer.status.as_u16(), answer.error().as_str()),
+        (409, "STALE_PRODUCER")
+    );
+}
+
+pub async fn a_skipped_number_is_named(world: World) {
+    let (node, web) = (world.node().await, Web::new());
+    let user = player("u1");
+    let ahead = |answer: Value, next: u64| {
+        assert_eq!(answer["error"]["name"], "UNAVAILABLE", "{answer}");
+        assert_eq!(answer["error"]["details"]["seq"], next);
+        assert_eq!(answer["error"]["retryAfterMs"], 0);
+        assert_eq!(answer["error"]["retryable"], true);
+    };
+    ahead(
+        web.publish(&node, &user, numbered("session.1", "p", 0, 1))
+            .await
+            .json(),
+        0,
+    );
+    web.publish(&node, &user, numbered("session.1", "p", 0, 0))
+        .await;
+    ahead(
+        web.publish(&node, &user, numbered("session.1", "p", 0, 7))
+            .await
+            .json(),
+        1,
+    );
+    ahead(
+        web.publish(&node, &user, numbered("session.1", "p", 1, 1))
+            .await
+            .json(),
+        0,
+    );
+    let told = web
+        .publish(&node, &user, numbered("session.1", "p", 0, 1))
+        .await
+        .json();
+    assert_eq!(told["duplicate"], false);
+    // Another user, another channel: another outbox.
+    ahead(
+        web.publish(&node, &player("u2"), numbered("session.1", "p", 0, 2))
+            .await
+            .json(),
+        0,
+    );
+    ahead(
+        web.publish(&node, &user, numbered("session.2", "p", 0, 2))
+            .await
+            .json(),
+        0,
+    );
+    assert_eq!(world.accepted("session.1").await.len(), 2);
+}
+
+pub async fn records_of_others_in_between_change_nothing(world: World) {
+    let node = world.node().await;
+    let who = identity(&backend());
+    let partition = world.partition("session.1");
+    let stop = service::Shutdown::new();
+    let (log, topic, told) = (
+        world.log.clone(),
+        Arc::<str>::from(world.topics.events()),
+        stop.clone(),
+    );
+    // A backend that writes to the log itself, to the same partition, all the time.
+    let noise = tokio::spawn(async move {
+        let mut count = 0;
+        while !told.is_started() {
+            let record = Append {
+                topic: Arc::clone(&topic),
+                partition,
+                key: Some(Bytes::from_static(b"1")),
+                headers: Vec::new(),
+                value: Some(Bytes::from_static(br#"{"event":"note.added","data":1}"#)),
+            };
+            log.append(record).unwrap().await.unwrap();
+            count += 1;
+        }
+        count
+    });
+    let mut expected = 0;
+    for round in 0..20_u64 {
+        for (seq, answer) in pipeline(
+            &node,
+            &who,
+            "session.1",
+            "p",
+            0,
+            round * 10..round * 10 + 10,
+        )
+        .await
+        {
+            let published = answer.unwrap();
+            assert!(!published.duplicate, "{seq}");
+            expected += 1;
+        }
+        tokio::time::sleep(Duration::from_millis(1)).await;
+    }
+    stop.start();
+    let noise: usize = noise.await.unwrap();
+    assert!(noise > 0);
+    assert_eq!(world.accepted("session.1").await.len(), expected + noise);
+    assert!(
+        node.metrics
+            .encode()
+            .contains("rivermouth_ingest_read_back_records_total")
+    );
+}

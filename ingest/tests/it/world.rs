@@ -1,0 +1,173 @@
+//! What a case stands on: a log with topics of its own, gateways with their HTTP ports, and tokens.
+
+use std::collections::BTreeMap;
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::Duration;
+
+use broker::{EmbeddedConfig, KafkaConfig, Log, Pins, TopicSpec, pin};
+use ingest::{Edge, Gateway, IngestConfig, Parts, alone};
+use protocol::access::Namespaces;
+use protocol::token::{Claims, Use, Verifier, VerifierConfig, mint};
+use protocol::{Cursors, Identity};
+use schemas::Topics;
+use service::origin::Origins;
+use service::{Health, Metrics, ServeConfig, Shutdown};
+use tempfile::TempDir;
+
+/// No single step of a case may take longer.
+pub const DEADLINE: Duration = Duration::from_secs(30);
+pub const SECRET: &[u8] = b"a secret of at least thirty-two bytes";
+pub const ORIGIN: &str = "https://app.example";
+/// Partitions of every topic.
+pub const PARTITIONS: u32 = 3;
+
+pub struct World {
+    pub log: Log,
+    pub topics: Topics,
+    pub pins: Pins,
+    pub cursors: Cursors,
+    _dir: Option<TempDir>,
+}
+
+/// A gateway and its port.
+pub struct Node {
+    pub gateway: Gateway,
+    pub address: SocketAddr,
+    pub shutdown: Shutdown,
+    pub health: Health,
+    pub metrics: Metrics,
+}
+
+impl World {
+    pub async fn kafka() -> World {
+        let address = std::env::var("RIVERMOUTH_TEST_KAFKA").expect(
+            "RIVERMOUTH_TEST_KAFKA is not set: run `make test`, or `scripts/kafka.sh start DIR` and export what it prints",
+        );
+        World::at(&address).await
+    }
+
+    /// On the Kafka at this address.
+    pub async fn at(bootstrap: &str) -> World {
+        let log = Log::kafka(KafkaConfig::new(bootstrap)).await.unwrap();
+        World::on(log, None).await
+    }
+
+    pub async fn embedded() -> World {
+        let dir = tempfile::tempdir().unwrap();
+        let log = Log::embedded(EmbeddedConfig::new(dir.path().join("log")))
+            .await
+            .unwrap();
+        World::on(log, Some(dir)).await
+    }
+
+    async fn on(log: Log, dir: Option<TempDir>) -> World {
+        let topics = Topics::new(&format!("it-{}", uuid::Uuid::new_v4().simple()));
+        let spec = |name: &str, partitions: u32, compact: bool| TopicSpec {
+            name: name.to_owned(),
+            partitions,
+            replication: -1,
+            retention_ms: None,
+            retention_bytes: None,
+            compact,
+        };
+        let specs = [
+            spec(topics.events(), PARTITIONS, false),
+            spec(topics.signals(), PARTITIONS, false),
+            spec(topics.jobs(), PARTITIONS, false),
+            spec(topics.state(), 1, true),
+        ];
+        log.ensure_topics(&specs, true).await.unwrap();
+        let pinned = [topics.events(), topics.signals(), topics.jobs()];
+        let pins = pin(&log, topics.state(), &pinned).await.unwrap();
+        World {
+            cursors: Cursors::new(pins.cursor_key),
+            log,
+            topics,
+            pins,
+            _dir: dir,
+        }
+    }
+
+    /// A node as production starts it.
+    pub async fn node(&self) -> Node {
+        self.node_with(IngestConfig::default(), self.pins.clone())
+            .await
+    }
+
+    pub async fn node_with(&self, config: IngestConfig, pins: Pins) -> Node {
+        let (shutdown, health, metrics) = (Shutdown::new(), Health::new("ingest"), Metrics::new());
+        let parts = Parts {
+            log: self.log.clone(),
+            topics: self.topics.clone(),
+            pins,
+            cursors: self.cursors.clone(),
+            namespaces: Namespaces::default(),
+            store: None,
+            metrics: metrics.clone(),
+            health: health.clone(),
+            shutdown: shutdown.clone(),
+        };
+        let gateway = Gateway::start(config, parts).await.unwrap();
+        let edge = Edge {
+            verifier: Arc::new(verifier()),
+            origins: Arc::new(Origins::new([ORIGIN]).unwrap()),
+            body_deadline: Duration::from_millis(500),
+        };
+        let listener = service::bind("127.0.0.1:0".parse().unwrap()).unwrap();
+        let address = listener.local_addr().unwrap();
+        let app = alone(gateway.clone(), edge);
+        let (counted, stop) = (metrics.clone(), shutdown.clone());
+        tokio::spawn(async move {
+            service::serve(listener, app, ServeConfig::default(), &counted, stop).await
+        });
+        Node {
+            gateway,
+            address,
+            shutdown,
+            health,
+            metrics,
+        }
+    }
+}
+
+impl Drop for Node {
+    fn drop(&mut self) {
+        self.shutdown.start();
+    }
+}
+
+fn verifier() -> Verifier {
+    Verifier::new(VerifierConfig::hs256(SECRET).unwrap()).unwrap()
+}
+
+/// A token that is good for an hour.
+pub fn token(sub: &str, roles: &[(&str, &str)], caps: &[&str]) -> String {
+    let roles: BTreeMap<String, String> = roles
+        .iter()
+        .map(|(pattern, role)| ((*pattern).to_owned(), (*role).to_owned()))
+        .collect();
+    let claims = Claims {
+        roles,
+        caps: caps.iter().map(|cap| (*cap).to_owned()).collect(),
+        ..Claims::new(sub, service::http::now_ms() / 1_000 + 3_600)
+    };
+    mint(SECRET, &claims).unwrap()
+}
+
+pub fn player(sub: &str) -> String {
+    token(sub, &[("session.*", "player"), ("docs.*", "editor")], &[])
+}
+
+pub fn backend() -> String {
+    token("worker", &[], &["backend"])
+}
+
+/// The identity in a token, for calls that do not go over HTTP.
+pub fn identity(token: &str) -> Arc<Identity> {
+    Arc::new(
+        verifier()
+            .verify(token, service::http::now_ms(), Use::Request)
+            .unwrap(),
+    )
+}
