@@ -15,7 +15,11 @@ pub(crate) struct Binaries {
 impl Binaries {
     /// The newest set, or the one for a cluster of major version `wanted`.
     pub(crate) fn find(wanted: Option<&str>) -> anyhow::Result<Self> {
-        let found: Vec<Binaries> = places().into_iter().filter_map(Binaries::at).collect();
+        Self::find_in(places(), wanted)
+    }
+
+    fn find_in(places: Vec<PathBuf>, wanted: Option<&str>) -> anyhow::Result<Self> {
+        let found: Vec<Binaries> = places.into_iter().filter_map(Binaries::at).collect();
         match (choose(&found, wanted), wanted) {
             (Some(binaries), _) => Ok(binaries.clone()),
             (None, Some(wanted)) if !found.is_empty() => bail!(
@@ -158,6 +162,15 @@ mod tests {
         );
         assert_eq!(major("postgres (PostgreSQL) 9.6.1"), None);
         assert_eq!(major(""), None);
+    }
+
+    #[test]
+    fn without_programs_one_line_says_what_to_install() {
+        let said = Binaries::find_in(vec![PathBuf::from("/nonexistent")], None)
+            .unwrap_err()
+            .to_string();
+        assert!(said.starts_with("no PostgreSQL server programs found: "));
+        assert!(said.contains("install") && !said.contains('\n'), "{said}");
     }
 
     #[test]
