@@ -56,8 +56,9 @@ fetch() {
     rm -rf "$fresh"
     fail "maven could not fetch Kafka, see $cache.mvn.log"
   fi
-  cmp -s "$here/kafka-pom.xml" "$cache/pom.xml" || { rm -rf "$cache"; mv -T "$fresh" "$cache" 2>/dev/null || true; }
-  rm -rf "$fresh"
+  cmp -s "$here/kafka-pom.xml" "$cache/pom.xml" || { rm -rf "$cache"; mv "$fresh" "$cache" 2>/dev/null || true; }
+  # When somebody else was faster in between, mv has put ours inside theirs.
+  rm -rf "$fresh" "$cache/${fresh##*/}"
   cmp -s "$here/kafka-pom.xml" "$cache/pom.xml" || fail "could not put the jars into $cache"
 }
 
@@ -120,23 +121,22 @@ stop_broker() { # N: politely, and after 20 s not
 # --- the cluster ----------------------------------------------------------------------------------
 
 # Below the range the system takes outgoing ports from; a port lost in between is noticed at start.
-free_port() {
-  local port
+free_port() { # sets port
   while :; do
     port=$((20000 + (RANDOM * 32768 + RANDOM) % 12000))
     [[ " ${taken[*]-} " == *" $port "* ]] && continue
     (exec 3<>"/dev/tcp/127.0.0.1/$port") 2>/dev/null && continue
     taken+=("$port")
-    return
+    return 0
   done
 }
 
 configure() { # BROKERS
-  local n voters='' bootstrap='' ports=() controllers=() isr=1
+  local n port voters='' bootstrap='' ports=() controllers=() isr=1
   taken=()
   for ((n = 1; n <= $1; n++)); do
-    free_port; ports[n]=${taken[-1]}
-    free_port; controllers[n]=${taken[-1]}
+    free_port; ports[n]=$port
+    free_port; controllers[n]=$port
     voters+=${voters:+,}$n@127.0.0.1:${controllers[n]}
     bootstrap+=${bootstrap:+,}127.0.0.1:${ports[n]}
   done
@@ -213,6 +213,8 @@ brokers() { # prints the numbers of the brokers of DIR
   done
 }
 
+stop_launched() { local n; for n in ${launched[@]+"${launched[@]}"}; do stop_broker "$n"; done; }
+
 start() {
   local count n try code
   count=$(brokers | wc -l)
@@ -232,10 +234,20 @@ start() {
   fi
   format "$count"
   for try in 1 2 3; do
-    for n in $(brokers); do broker_pid "$n" >/dev/null || launch "$n"; done
+    launched=()
+    trap stop_launched EXIT # a start that fails or is interrupted leaves nothing behind
+    for n in $(brokers); do
+      broker_pid "$n" >/dev/null && continue
+      launched+=("$n")
+      launch "$n"
+    done
     code=0
     for n in $(brokers); do await_started "$n" || { code=$?; break; }; done
-    ((code == 0)) && { cat "$dir/bootstrap"; return; }
+    if ((code == 0)); then
+      trap - EXIT
+      cat "$dir/bootstrap"
+      return
+    fi
     for n in $(brokers); do stop_broker "$n"; done
     configure "$count" # somebody else took a port between choosing and binding
   done

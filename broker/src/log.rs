@@ -34,7 +34,8 @@ impl Log {
     /// Makes the topics that are missing (`create`), and checks those that exist.
     ///
     /// Errors: [`BrokerError::Differs`] names everything about the first topic that is not as it must
-    /// be; nothing existing is ever altered. `Unknown` when a topic is missing and `create` is false.
+    /// be; nothing existing is altered (but with `create` the retention of embedded topics follows the
+    /// specs, since nobody else could alter it). `Unknown` when one is missing and `create` is false.
     pub async fn ensure_topics(
         &self,
         specs: &[TopicSpec],

@@ -20,7 +20,7 @@ pub(crate) struct Disk {
 }
 
 /// A topic as stored.
-#[derive(Debug, Clone, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct StoredTopic {
     /// Identity for the outside.
     pub(crate) id: String,
@@ -49,7 +49,10 @@ impl Disk {
     pub(crate) fn open(dir: &Path) -> Result<Disk, BrokerError> {
         let open = || {
             std::fs::create_dir_all(dir)?;
-            let db = Database::builder(dir).worker_threads(2).open()?;
+            let db = Database::builder(dir)
+                .worker_threads(2)
+                .max_journaling_size(128 << 20)
+                .open()?;
             // Records are written once and read in ranges: no filters, modest memory.
             let options = || {
                 KeyspaceCreateOptions::default()

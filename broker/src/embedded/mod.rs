@@ -272,15 +272,26 @@ impl Shared {
     fn ensure_topic(&self, spec: &TopicSpec, create: bool) -> Result<(), BrokerError> {
         // Held throughout: two callers do not make the same topic twice.
         let mut topics = self.topics.write().unwrap_or_else(PoisonError::into_inner);
-        if let Some(topic) = topics.get(&*spec.name) {
-            let differences = differences(spec, &topic.stored);
-            return match differences.is_empty() {
-                true => Ok(()),
-                false => Err(BrokerError::Differs {
+        if let Some((name, topic)) = topics.get_key_value(&*spec.name) {
+            let mut stored = topic.stored.clone();
+            if create {
+                // Nobody but us could alter it: how long records are kept follows our settings.
+                (stored.retention_ms, stored.retention_bytes) =
+                    (spec.retention_ms, spec.retention_bytes);
+            }
+            let differences = differences(spec, &stored);
+            if !differences.is_empty() {
+                return Err(BrokerError::Differs {
                     topic: spec.name.clone(),
                     differences,
-                }),
-            };
+                });
+            }
+            if stored != topic.stored {
+                self.with_disk(|disk| disk.put_topic(&spec.name, &stored))?;
+                let (name, partitions) = (Arc::clone(name), topic.partitions.clone());
+                topics.insert(name, Arc::new(Topic { stored, partitions }));
+            }
+            return Ok(());
         }
         if !create {
             return Err(BrokerError::Unknown {

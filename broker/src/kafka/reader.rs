@@ -3,7 +3,7 @@
 use std::collections::{HashMap, VecDeque};
 use std::fmt;
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 use rdkafka::error::RDKafkaErrorCode;
@@ -27,6 +27,8 @@ pub struct KafkaReader {
     fetch: Option<FetchQueue>,
     assigned: Assigned,
     watch: Watch,
+    /// When client-wide errors were last looked at.
+    served: Instant,
     /// Taken from the queue or found out otherwise, not handed out yet.
     ready: VecDeque<Fetched>,
 }
@@ -46,6 +48,7 @@ impl KafkaReader {
             fetch: Some(fetch),
             assigned: HashMap::new(),
             watch,
+            served: Instant::now(),
             ready: VecDeque::new(),
         })
     }
@@ -131,8 +134,14 @@ impl KafkaReader {
         }
     }
 
-    /// Ends the partitions of topics that are gone or are others now.
+    /// Serves client-wide errors, and ends the partitions of topics that are gone or are others now.
     fn check_topics(&mut self) {
+        if let Some(fetch) = &self.fetch
+            && self.served.elapsed() >= TICK
+        {
+            fetch.serve();
+            self.served = Instant::now();
+        }
         for (topic, finding) in self.watch.check() {
             let Some(partitions) = self.assigned.get(&topic) else {
                 continue;

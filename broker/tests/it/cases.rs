@@ -477,7 +477,7 @@ pub async fn an_unknown_topic_is_called_unknown(bed: &Bed) {
     };
 }
 
-pub async fn topics_are_checked_not_altered(bed: &Bed) {
+pub async fn topics_are_checked_and_differences_named(bed: &Bed) {
     let mut spec = bed.spec(2);
     spec.retention_ms = Some(86_400_000);
     let missing = bed
@@ -506,7 +506,7 @@ pub async fn topics_are_checked_not_altered(bed: &Bed) {
         ..spec.clone()
     };
     let Err(BrokerError::Differs { topic, differences }) =
-        bed.log.ensure_topics(&[other], true).await
+        bed.log.ensure_topics(&[other], false).await
     else {
         panic!("a different topic was accepted")
     };

@@ -181,6 +181,36 @@ async fn old_records_go_and_readers_are_told() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn retention_follows_the_settings_also_later() {
+    let disk = Disk::new();
+    let log = disk.open().await;
+    log.ensure_topics(&[spec("t")], true).await.unwrap();
+    put(&log, "t", "k", "v").await;
+    log.ensure_topics(
+        &[TopicSpec {
+            retention_ms: Some(1),
+            ..spec("t")
+        }],
+        true,
+    )
+    .await
+    .unwrap();
+    until(async || log.watermarks("t", 0).await.unwrap().low == 1).await;
+    log.close(DEADLINE).await.unwrap();
+    let log = disk.open().await;
+    let longer = [TopicSpec {
+        retention_ms: Some(1000),
+        ..spec("t")
+    }];
+    assert!(matches!(
+        log.ensure_topics(&longer, false).await,
+        Err(BrokerError::Differs { .. })
+    ));
+    log.ensure_topics(&longer, true).await.unwrap();
+    log.ensure_topics(&longer, false).await.unwrap();
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_partition_keeps_about_its_bytes() {
     let disk = Disk::new();
     let log = disk.open().await;

@@ -49,7 +49,7 @@ on_both! {
     a_full_queue_is_said_at_once_and_keeps_order
     a_record_too_large_is_refused_and_harms_nobody
     an_unknown_topic_is_called_unknown
-    topics_are_checked_not_altered
+    topics_are_checked_and_differences_named
     a_topic_keeps_its_identity
     nodes_that_start_together_agree_on_the_pins
     a_topic_that_was_not_pinned_is_refused
