@@ -69,7 +69,6 @@ impl Shutdown {
     }
 
     /// As [`Shutdown::started`], for futures that must not borrow.
-    #[must_use]
     pub fn started_owned(&self) -> WaitForCancellationFutureOwned {
         self.token.clone().cancelled_owned()
     }
