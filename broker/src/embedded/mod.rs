@@ -15,6 +15,7 @@ mod layout;
 mod partition;
 mod queue;
 mod reader;
+mod topics;
 mod writer;
 
 use std::collections::BTreeMap;
@@ -23,12 +24,10 @@ use std::sync::{Arc, Condvar, Mutex, PoisonError, RwLock};
 use std::thread::JoinHandle;
 use std::time::Duration;
 
-use uuid::Uuid;
-
 pub use config::{EmbeddedConfig, Fsync};
 pub use reader::EmbeddedReader;
 
-use self::disk::{Disk, StoredTopic};
+use self::disk::Disk;
 use self::partition::{Partition, Topic};
 use self::queue::{Pending, Queue};
 use crate::delivery::delivery;
@@ -269,63 +268,6 @@ impl Shared {
             .ok_or_else(unknown)
     }
 
-    fn ensure_topic(&self, spec: &TopicSpec, create: bool) -> Result<(), BrokerError> {
-        // Held throughout: two callers do not make the same topic twice.
-        let mut topics = self.topics.write().unwrap_or_else(PoisonError::into_inner);
-        if let Some((name, topic)) = topics.get_key_value(&*spec.name) {
-            let mut stored = topic.stored.clone();
-            if create {
-                // Nobody but us could alter it: how long records are kept follows our settings.
-                (stored.retention_ms, stored.retention_bytes) =
-                    (spec.retention_ms, spec.retention_bytes);
-            }
-            let differences = differences(spec, &stored);
-            if !differences.is_empty() {
-                return Err(BrokerError::Differs {
-                    topic: spec.name.clone(),
-                    differences,
-                });
-            }
-            if stored != topic.stored {
-                self.with_disk(|disk| disk.put_topic(&spec.name, &stored))?;
-                let (name, partitions) = (Arc::clone(name), topic.partitions.clone());
-                topics.insert(name, Arc::new(Topic { stored, partitions }));
-            }
-            return Ok(());
-        }
-        if !create {
-            return Err(BrokerError::Unknown {
-                topic: spec.name.clone(),
-                partition: -1,
-            });
-        }
-        if spec.partitions == 0 || spec.name.is_empty() {
-            return Err(BrokerError::Config(format!(
-                "topic '{}' needs a name and a partition",
-                spec.name
-            )));
-        }
-        let stored = StoredTopic {
-            id: Uuid::new_v4().to_string(),
-            number: topics
-                .values()
-                .map(|topic| topic.stored.number + 1)
-                .max()
-                .unwrap_or(0),
-            partitions: spec.partitions,
-            retention_ms: spec.retention_ms,
-            retention_bytes: spec.retention_bytes,
-            compact: spec.compact,
-        };
-        let name: Arc<str> = spec.name.as_str().into();
-        let topic = self.with_disk(|disk| {
-            disk.put_topic(&name, &stored)?;
-            Topic::load(&name, stored, disk)
-        })?;
-        topics.insert(name, Arc::new(topic));
-        Ok(())
-    }
-
     fn offset_at(&self, partition: &Partition, time_ms: i64) -> Result<i64, BrokerError> {
         let (low, high, highest_ms) = {
             let state = partition.state();
@@ -362,36 +304,6 @@ impl Shared {
     fn stopping(&self) -> bool {
         *self.stop.lock().unwrap_or_else(PoisonError::into_inner)
     }
-}
-
-fn differences(spec: &TopicSpec, stored: &StoredTopic) -> Vec<String> {
-    let mut differences = Vec::new();
-    if spec.partitions != stored.partitions {
-        differences.push(format!(
-            "it has {} partitions, not {}",
-            stored.partitions, spec.partitions
-        ));
-    }
-    if spec.compact != stored.compact {
-        differences.push(format!(
-            "compact is {}, not {}",
-            stored.compact, spec.compact
-        ));
-    }
-    for (what, is, wanted) in [
-        ("retention_ms", stored.retention_ms, spec.retention_ms),
-        (
-            "retention_bytes",
-            stored.retention_bytes,
-            spec.retention_bytes,
-        ),
-    ] {
-        // Shorter than promised loses events early; longer hurts nobody's promise.
-        if !spec.compact && is.is_some_and(|is| wanted.is_none_or(|wanted| is < wanted)) {
-            differences.push(format!("{what} is {is:?}, less than {wanted:?}"));
-        }
-    }
-    differences
 }
 
 async fn blocking<T: Send + 'static>(

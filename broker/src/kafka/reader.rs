@@ -106,8 +106,14 @@ impl KafkaReader {
         }
         fetch.stop(topic, partition);
         // Errors of the stopped partition may still be queued, and nothing about them says of which
-        // assignment they are: empty the queue now, while the partition is not assigned.
-        while self.take(BATCH) > 0 {}
+        // assignment they are: take what is queued now, while the partition is not assigned.
+        let mut left = fetch.len();
+        while left > 0 {
+            match self.take(left.min(BATCH)) {
+                0 => break,
+                count => left -= count,
+            }
+        }
     }
 
     pub(crate) async fn next(&mut self, max: usize) -> Result<Vec<Fetched>, BrokerError> {

@@ -118,6 +118,12 @@ impl FetchQueue {
         }
     }
 
+    /// How many items are queued, those of stopped partitions included.
+    pub(crate) fn len(&self) -> usize {
+        // SAFETY: the queue is alive; librdkafka locks it.
+        unsafe { rd_kafka_queue_length(self.queue.as_ptr()) }
+    }
+
     /// Hands at most `max` queued items to `take`, without waiting; returns how many there were.
     pub(crate) fn drain(&mut self, max: usize, mut take: impl FnMut(Raw<'_>)) -> usize {
         self.batch.clear();
