@@ -6,7 +6,8 @@
 use std::collections::HashMap;
 
 use schemas::Channel;
-use sqlx::{FromRow, PgConnection};
+use sqlx::postgres::PgArguments;
+use sqlx::{FromRow, PgConnection, Postgres};
 
 use crate::channel::{ChannelState, KnownId, ProducerState};
 use crate::days::{DAY_MS, storable};
@@ -38,10 +39,36 @@ pub struct ChannelCheckpoint {
     pub job: Option<JobRow>,
 }
 
-/// Ids are read in pages of this many per channel, so that a quiet channel costs one step.
-const IDS_PAGE: i64 = 1000;
+/// Ids are read in pages of so many per channel: a quiet channel costs one small step, a busy one few large ones.
+const IDS_PAGE_FIRST: i64 = 100;
+const IDS_PAGE_NEXT: i64 = 2000;
 
 const DURING: &str = "reading a checkpoint";
+
+/// Of each channel the newest rows `i` within its reach; the limit comes before the bound on log time, so that the scan
+/// ends early in a busy channel too. $3 and $4 bound the times of all of them: known when the
+/// statement is planned, they keep all other days out of the plan.
+macro_rules! reach {
+    ($($columns:tt)*) => {
+        concat!(
+            "from unnest($5::text[], $6::bigint[], $7::bigint[], $8::bigint[], $9::bigint[])
+                  as c (channel, oldest_ms, below, from_ms, to_ms)
+             cross join lateral (
+                 select ",
+            $($columns)*,
+            "    , e.log_time_ms
+                 from rivermouth.events e
+                 where e.topic_id = $1 and e.partition = $2 and e.channel = c.channel and e.\"offset\" < c.below
+                   and e.at >= to_timestamp($3::double precision / 1000)
+                   and e.at <= to_timestamp($4::double precision / 1000)
+                   and e.at >= to_timestamp(c.from_ms::double precision / 1000)
+                   and e.at <= to_timestamp(c.to_ms::double precision / 1000)
+                 order by e.\"offset\" desc limit $10
+             ) i
+             where i.log_time_ms >= c.oldest_ms"
+        )
+    };
+}
 
 #[derive(FromRow)]
 struct ChannelRow {
@@ -184,69 +211,49 @@ impl Reading<'_> {
         .await
     }
 
-    /// The ids of the last horizon, page by page from the newest back. Log time never rises on the way back, so the
-    /// first older row ends a channel.
+    /// The ids of the last horizon, page by page from the newest back.
     async fn ids(
         &mut self,
         rows: &[ChannelRow],
         found: &mut HashMap<String, ChannelCheckpoint>,
     ) -> Result<(), sqlx::Error> {
-        let mut open: Vec<(&ChannelRow, i64)> = rows
-            .iter()
-            .map(|row| (row, row.newest_offset.saturating_add(1)))
-            .collect();
-        while !open.is_empty() {
-            let page: Vec<(String, i64, i64, bool, String)> = sqlx::query_as(
-                "select c.channel, i.\"offset\", i.log_time_ms, i.id_given, i.event_id
-                 from unnest($3::text[], $4::bigint[], $5::bigint[], $6::bigint[], $7::bigint[])
-                      as c (channel, cutoff, below, lo, hi)
-                 cross join lateral (
-                     select e.\"offset\", e.log_time_ms, e.id_given, e.event_id
-                     from rivermouth.events e
-                     where e.topic_id = $1 and e.partition = $2 and e.channel = c.channel and e.\"offset\" < c.below
-                       and e.at >= to_timestamp(c.lo::double precision / 1000)
-                       and e.at <= to_timestamp(c.hi::double precision / 1000)
-                     order by e.\"offset\" desc limit $8
-                 ) i
-                 where i.log_time_ms > c.cutoff
-                 order by c.channel, i.\"offset\" desc",
-            )
-            .bind(self.topic_id)
-            .bind(self.partition)
-            .bind(column(&open, |(row, _)| row.channel.clone()))
-            .bind(column(&open, |(row, _)| row.cutoff()))
-            .bind(column(&open, |(_, below)| *below))
-            .bind(column(&open, |(row, _)| row.earliest_recent()))
-            .bind(column(&open, |(row, _)| storable(row.log_time_ms)))
-            .bind(IDS_PAGE)
-            .fetch_all(&mut *self.connection)
-            .await?;
-
-            // Rows of one channel stand together, newest first.
-            let mut full: HashMap<String, i64> = HashMap::new();
-            for rows in page.chunk_by(|one, other| one.0 == other.0) {
-                let Some(channel) = found.get_mut(&rows[0].0) else {
-                    continue;
-                };
-                if rows.len() as i64 == IDS_PAGE {
-                    full.insert(rows[0].0.clone(), rows[rows.len() - 1].1);
+        for group in grouped(
+            rows.iter()
+                .map(|row| Reach::back(row, HORIZON_MS))
+                .collect(),
+        ) {
+            let mut open = group;
+            let mut size = IDS_PAGE_FIRST;
+            while !open.is_empty() {
+                let page = self.ids_page(&open, size).await?;
+                let mut full: HashMap<String, i64> = HashMap::new();
+                // Rows of one channel stand together, newest first.
+                for rows in page.chunk_by(|one, other| one.0 == other.0) {
+                    let (first, last) = (&rows[0], &rows[rows.len() - 1]);
+                    let Some(channel) = found.get_mut(&first.0) else {
+                        continue;
+                    };
+                    if rows.len() as i64 == size {
+                        full.insert(first.0.clone(), last.1);
+                    }
+                    let given = rows.iter().filter(|(_, _, _, id_given, _)| *id_given);
+                    channel
+                        .state
+                        .ids
+                        .extend(given.map(|(_, _, log_time_ms, _, id)| KnownId {
+                            id: id.clone(),
+                            log_time_ms: *log_time_ms,
+                        }));
                 }
-                let given = rows.iter().filter(|(_, _, _, id_given, _)| *id_given);
-                channel
-                    .state
-                    .ids
-                    .extend(given.map(|(_, _, log_time_ms, _, id)| KnownId {
-                        id: id.clone(),
-                        log_time_ms: *log_time_ms,
-                    }));
+                open.retain_mut(|reach| match full.get(&reach.row.channel) {
+                    Some(lowest) => {
+                        reach.below = *lowest;
+                        true
+                    }
+                    None => false,
+                });
+                size = IDS_PAGE_NEXT;
             }
-            open.retain_mut(|(row, below)| match full.get(&row.channel) {
-                Some(lowest) => {
-                    *below = *lowest;
-                    true
-                }
-                None => false,
-            });
         }
         for channel in found.values_mut() {
             channel.state.ids.reverse();
@@ -254,77 +261,97 @@ impl Reading<'_> {
         Ok(())
     }
 
-    /// The last events: first looked for in the newest days, then, for channels that have more, in all.
+    /// Channel, offset, log time, whether the id was given, and the id.
+    async fn ids_page(
+        &mut self,
+        open: &[Reach<'_>],
+        size: i64,
+    ) -> Result<Vec<(String, i64, i64, bool, String)>, sqlx::Error> {
+        const IDS: &str = concat!(
+            "select c.channel, i.\"offset\", i.log_time_ms, i.id_given, i.event_id ",
+            reach!("e.\"offset\", e.id_given, e.event_id"),
+            " order by c.channel, i.\"offset\" desc"
+        );
+        let ids = sqlx::query_as(IDS);
+        self.bind(ids, open)
+            .bind(size)
+            .fetch_all(&mut *self.connection)
+            .await
+    }
+
+    /// The last events: looked for in the newest days first, then farther and farther back for channels that have
+    /// more.
     async fn tails(
         &mut self,
         rows: &[ChannelRow],
         tail: usize,
         found: &mut HashMap<String, ChannelCheckpoint>,
     ) -> Result<(), StoreError> {
-        if tail == 0 {
-            return Ok(());
-        }
-        let mut open: Vec<(&ChannelRow, i64)> = rows
-            .iter()
-            .map(|row| (row, row.earliest_recent().saturating_sub(DAY_MS)))
-            .collect();
-        for round in 0..2 {
-            if open.is_empty() {
-                break;
-            }
-            let rows = self.tail_rows(&open, tail).await?;
-            for (row, _) in &open {
-                if let Some(channel) = found.get_mut(&row.channel) {
-                    channel.tail.clear();
+        let mut open: Vec<&ChannelRow> = if tail == 0 {
+            Vec::new()
+        } else {
+            rows.iter().collect()
+        };
+        for back_ms in [DAY_MS, 8 * DAY_MS, 64 * DAY_MS, i64::MAX] {
+            for group in grouped(open.iter().map(|row| Reach::back(row, back_ms)).collect()) {
+                let mut tails: HashMap<String, Vec<EventRow>> = HashMap::new();
+                for row in self.tail_rows(&group, tail).await? {
+                    tails
+                        .entry(row.channel.as_str().to_owned())
+                        .or_default()
+                        .push(row);
+                }
+                for (channel, tail) in tails {
+                    if let Some(channel) = found.get_mut(&channel) {
+                        channel.tail = tail;
+                    }
                 }
             }
-            for row in rows {
-                if let Some(channel) = found.get_mut(row.channel.as_str()) {
-                    channel.tail.push(row);
-                }
-            }
-            if round == 0 {
-                open.retain_mut(|(row, earliest)| {
-                    *earliest = row.first_at_ms;
-                    let have = found
-                        .get(&row.channel)
-                        .map_or(0, |channel| channel.tail.len());
-                    have < tail && (have as i64) < row.events
-                });
-            }
+            open.retain(|row| {
+                let have = found
+                    .get(&row.channel)
+                    .map_or(0, |channel| channel.tail.len());
+                have < tail && (have as i64) < row.events
+            });
         }
         Ok(())
     }
 
     async fn tail_rows(
         &mut self,
-        open: &[(&ChannelRow, i64)],
+        open: &[Reach<'_>],
         tail: usize,
     ) -> Result<Vec<EventRow>, StoreError> {
         const TAIL: &str = concat!(
-            "select t.* from unnest($3::text[], $4::bigint[], $5::bigint[]) as c (channel, lo, hi)
-             cross join lateral (
-                 select ",
-            event_columns!(),
-            "    from rivermouth.events e
-                 where e.topic_id = $1 and e.partition = $2 and e.channel = c.channel
-                   and e.at >= to_timestamp(c.lo::double precision / 1000)
-                   and e.at <= to_timestamp(c.hi::double precision / 1000)
-                 order by e.\"offset\" desc limit $6
-             ) t
-             order by t.\"offset\""
+            "select i.* ",
+            reach!(event_columns!()),
+            " order by i.\"offset\""
         );
-        let raw: Vec<RawRow> = sqlx::query_as(TAIL)
-            .bind(self.topic_id)
-            .bind(self.partition)
-            .bind(column(open, |(row, _)| row.channel.clone()))
-            .bind(column(open, |(_, earliest)| storable(*earliest)))
-            .bind(column(open, |(row, _)| storable(row.log_time_ms)))
+        let raw: Vec<RawRow> = self
+            .bind(sqlx::query_as(TAIL), open)
             .bind(i64::try_from(tail).unwrap_or(i64::MAX))
             .fetch_all(&mut *self.connection)
             .await
             .map_err(|error| StoreError::from_sqlx(DURING, error))?;
         raw.into_iter().map(EventRow::try_from).collect()
+    }
+
+    /// The first nine parameters of a statement made with [`reach!`]; the tenth is the limit.
+    fn bind<'q, R>(
+        &self,
+        query: sqlx::query::QueryAs<'q, Postgres, R, PgArguments>,
+        open: &[Reach<'_>],
+    ) -> sqlx::query::QueryAs<'q, Postgres, R, PgArguments> {
+        query
+            .bind(self.topic_id)
+            .bind(self.partition)
+            .bind(open.iter().map(|reach| reach.from_ms).min())
+            .bind(open.iter().map(|reach| reach.to_ms).max())
+            .bind(column(open, |reach| reach.row.channel.clone()))
+            .bind(column(open, |reach| reach.oldest_ms))
+            .bind(column(open, |reach| reach.below))
+            .bind(column(open, |reach| reach.from_ms))
+            .bind(column(open, |reach| reach.to_ms))
     }
 
     async fn jobs(
@@ -354,16 +381,49 @@ impl Reading<'_> {
     }
 }
 
-impl ChannelRow {
-    /// Ids accepted at this log time or before it no longer matter.
-    fn cutoff(&self) -> i64 {
-        self.log_time_ms.saturating_sub(HORIZON_MS)
-    }
+/// How far back in a channel to look. Log time never steps back, so the events after one moment of log time are an
+/// unbroken end of the channel; their own times lie behind log time by `step_back_ms` at most.
+struct Reach<'a> {
+    row: &'a ChannelRow,
+    /// Events with an older log time are left out.
+    oldest_ms: i64,
+    /// Events from this offset on are left out.
+    below: i64,
+    /// The own times of all that is wanted.
+    from_ms: i64,
+    to_ms: i64,
+}
 
-    /// No event within the horizon has an earlier time of its own than this.
-    fn earliest_recent(&self) -> i64 {
-        storable(self.cutoff().saturating_sub(self.step_back_ms))
+impl<'a> Reach<'a> {
+    /// Everything less than `back_ms` of log time before the channel's last event.
+    fn back(row: &'a ChannelRow, back_ms: i64) -> Reach<'a> {
+        let oldest_ms = row.log_time_ms.saturating_sub(back_ms).saturating_add(1);
+        let from_ms = storable(oldest_ms.saturating_sub(row.step_back_ms));
+        Reach {
+            row,
+            oldest_ms,
+            below: row.newest_offset.saturating_add(1),
+            from_ms: from_ms.max(row.first_at_ms),
+            to_ms: storable(row.log_time_ms),
+        }
     }
+}
+
+/// Puts channels together whose times lie near each other: a plan that knows the times of all opens only those days.
+fn grouped(mut all: Vec<Reach<'_>>) -> Vec<Vec<Reach<'_>>> {
+    all.sort_unstable_by_key(|reach| reach.from_ms);
+    let mut groups: Vec<Vec<Reach<'_>>> = Vec::new();
+    let mut until_ms = i64::MIN;
+    for reach in all {
+        match groups.last_mut() {
+            Some(group) if reach.to_ms <= until_ms => group.push(reach),
+            _ => {
+                until_ms = reach.to_ms.saturating_add(2 * DAY_MS);
+                groups.push(vec![reach]);
+            }
+        }
+    }
+    groups
 }
 
 fn begin(row: &ChannelRow) -> ChannelCheckpoint {

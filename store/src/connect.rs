@@ -78,6 +78,8 @@ impl Store {
         let limited = base.clone().options([
             ("statement_timeout", millis(options.statement_timeout)),
             ("lock_timeout", millis(options.lock_timeout)),
+            // Compiling a plan over many days takes longer than running it.
+            ("jit", "off".to_owned()),
             // A process stopped in the middle of a transaction must not hold its locks for ever (fault F52).
             (
                 "idle_in_transaction_session_timeout",

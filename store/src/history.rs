@@ -1,12 +1,14 @@
 //! History: the rows of one channel, in log order, in either direction.
 //!
-//! A reader first learns which days the asked offsets lie in, so that PostgreSQL opens only those.
+//! A reader first learns which days the asked offsets lie in, and opens a few of them at a time: a page is usually found
+//! in the first day, and a plan over hundreds of days costs more than the page.
 
 use bytes::Bytes;
 use schemas::Channel;
 use sqlx::FromRow;
 
 use crate::days::{DAY_MS, storable};
+use crate::window::{Day, Window};
 use crate::{EventRow, Place, Store, StoreError};
 
 /// Which events of a channel, at most how many, and in which direction.
@@ -57,7 +59,8 @@ macro_rules! channel_range {
           where e.topic_id = $1 and e.partition = $2 and e.channel = $3
             and e.\"offset\" >= $4 and e.\"offset\" < $5
             and e.at >= to_timestamp($6::double precision / 1000)
-            and e.at < to_timestamp($7::double precision / 1000)"
+            and e.at < to_timestamp($7::double precision / 1000)
+            and ($8::text[] is null or e.event = any($8))"
     };
 }
 
@@ -68,42 +71,29 @@ const AFTER: &str = concat!(
             select ",
     event_columns!(),
     channel_range!(),
-    "       order by e.\"offset\" limit $8
+    "       order by e.\"offset\" limit $9
         ) page
-    ) weighed where before < $9 order by \"offset\""
+    ) weighed where before < $10 order by \"offset\""
 );
-const ASCENDING: &str = concat!(
+const BEFORE: &str = concat!(
     "select ",
     event_columns!(),
     channel_range!(),
-    " and ($8::text[] is null or e.event = any($8)) order by e.\"offset\" limit $9"
-);
-const DESCENDING: &str = concat!(
-    "select ",
-    event_columns!(),
-    channel_range!(),
-    " and ($8::text[] is null or e.event = any($8)) order by e.\"offset\" desc limit $9"
-);
-const FIRST_AT: &str = concat!(
-    "select e.\"offset\"",
-    channel_range!(),
-    " order by e.\"offset\" limit 1"
+    " order by e.\"offset\" desc limit $9"
 );
 
 const DURING: &str = "reading history";
 
-/// A question about one channel, ready to be asked.
-struct Range<'a> {
-    topic_id: i16,
-    place: &'a Place,
-    channel: &'a Channel,
-    offsets: (i64, i64),
-    times: (i64, i64),
+/// What is still wanted of one channel.
+struct Wanted {
+    filter: HistoryFilter,
+    bytes: i64,
 }
 
 impl Store {
     /// Events of `channel` with `after_next <= offset < until`, ascending: at most `limit`, and no more once their
-    /// data has passed `bytes_max` (the first is always given). An empty answer means there are no more.
+    /// data has passed `bytes_max` (if that is not 0, the first is always given). An empty answer means there are no
+    /// more.
     ///
     /// `until` must not exceed what is stored ([`crate::Progress::next`]), or the answer is not complete.
     ///
@@ -120,21 +110,14 @@ impl Store {
         bytes_max: usize,
     ) -> Result<Vec<EventRow>, StoreError> {
         self.within(DURING, async {
-            let mut rows = Vec::new();
-            if let Some(range) = self.range(place, channel, (after_next, until)).await? {
-                let bytes_max = i64::try_from(bytes_max).unwrap_or(i64::MAX);
-                let raw: Vec<RawRow> = range
-                    .bind(sqlx::query_as(AFTER))
-                    .bind(i64::from(limit))
-                    .bind(bytes_max)
-                    .fetch_all(&self.pool)
-                    .await
-                    .map_err(|error| StoreError::from_sqlx(DURING, error))?;
-                rows = raw
-                    .into_iter()
-                    .map(EventRow::try_from)
-                    .collect::<Result<_, _>>()?;
-            }
+            let wanted = Wanted {
+                filter: HistoryFilter {
+                    limit,
+                    ..HistoryFilter::between(after_next, until)
+                },
+                bytes: i64::try_from(bytes_max).unwrap_or(i64::MAX),
+            };
+            let rows = self.read(place, channel, wanted).await?;
             // Asked after the rows were read: days that were dropped meanwhile have raised the floor by now.
             match self.progress(place).await? {
                 Some(progress) if after_next < progress.floor => Err(StoreError::Gone {
@@ -160,22 +143,11 @@ impl Store {
         channel: &Channel,
         filter: HistoryFilter,
     ) -> Result<Vec<EventRow>, StoreError> {
-        self.within(DURING, async {
-            let Some(mut range) = self.range(place, channel, (filter.lo, filter.hi)).await? else {
-                return Ok(Vec::new());
-            };
-            range.narrow(filter.from_ms, filter.to_ms);
-            let statement = if filter.desc { DESCENDING } else { ASCENDING };
-            let raw: Vec<RawRow> = range
-                .bind(sqlx::query_as(statement))
-                .bind(filter.types)
-                .bind(i64::from(filter.limit))
-                .fetch_all(&self.pool)
-                .await
-                .map_err(|error| StoreError::from_sqlx(DURING, error))?;
-            raw.into_iter().map(EventRow::try_from).collect()
-        })
-        .await
+        let wanted = Wanted {
+            filter,
+            bytes: i64::MAX,
+        };
+        self.within(DURING, self.read(place, channel, wanted)).await
     }
 
     /// Offset of the first event of `channel` whose time is `time_ms` or later; `None` when there is none.
@@ -188,73 +160,137 @@ impl Store {
         channel: &Channel,
         time_ms: i64,
     ) -> Result<Option<i64>, StoreError> {
-        self.within(DURING, async {
-            let Some(mut range) = self.range(place, channel, (0, i64::MAX)).await? else {
-                return Ok(None);
-            };
-            range.narrow(Some(time_ms), None);
-            let found: Option<(i64,)> = range
-                .bind(sqlx::query_as(FIRST_AT))
-                .fetch_optional(&self.pool)
-                .await
-                .map_err(|error| StoreError::from_sqlx(DURING, error))?;
-            Ok(found.map(|(offset,)| offset))
-        })
-        .await
+        let first = HistoryFilter {
+            from_ms: Some(time_ms),
+            limit: 1,
+            ..HistoryFilter::between(0, i64::MAX)
+        };
+        let rows = self.history(place, channel, first).await?;
+        Ok(rows.first().map(|row| row.offset))
     }
 
-    /// The range of days in which the offsets lie; `None` when no event has such an offset.
-    async fn range<'a>(
+    /// Reads window by window, each eight times as many days as the one before, until there is enough.
+    async fn read(
         &self,
-        place: &'a Place,
-        channel: &'a Channel,
-        offsets: (i64, i64),
-    ) -> Result<Option<Range<'a>>, StoreError> {
+        place: &Place,
+        channel: &Channel,
+        mut wanted: Wanted,
+    ) -> Result<Vec<EventRow>, StoreError> {
+        let mut rows = Vec::new();
         let Some(topic_id) = self.find_topic_id(place).await? else {
-            return Ok(None);
+            return Ok(rows);
         };
-        let days: (Option<i32>, Option<i32>) = sqlx::query_as(
-            "select min(day) - date '1970-01-01', max(day) - date '1970-01-01' from rivermouth.days
+        let days = self.days_of(topic_id, place, &wanted.filter).await?;
+        let mut size = 1;
+        while wanted.filter.limit > 0
+            && wanted.bytes > 0
+            && let Some(window) = Window::of(&days, size, &wanted.filter)
+        {
+            let page = self.page(topic_id, place, channel, &wanted, window).await?;
+            wanted.filter.limit = wanted
+                .filter
+                .limit
+                .saturating_sub(u32::try_from(page.len()).unwrap_or(u32::MAX));
+            let bytes: usize = page.iter().map(|row| row.data_text.len()).sum();
+            wanted.bytes = wanted
+                .bytes
+                .saturating_sub(i64::try_from(bytes).unwrap_or(i64::MAX));
+            for row in page {
+                rows.push(EventRow::try_from(row)?);
+            }
+            if wanted.filter.desc {
+                wanted.filter.hi = window.offsets.0;
+            } else {
+                wanted.filter.lo = window.offsets.1;
+            }
+            size *= 8;
+        }
+        Ok(rows)
+    }
+
+    /// The days that hold offsets and times of the range.
+    async fn days_of(
+        &self,
+        topic_id: i16,
+        place: &Place,
+        filter: &HistoryFilter,
+    ) -> Result<Vec<Day>, StoreError> {
+        let days: Vec<(i32, i64, i64)> = sqlx::query_as(
+            "select day - date '1970-01-01', first_offset, last_offset from rivermouth.days
              where topic_id = $1 and partition = $2 and last_offset >= $3 and first_offset < $4",
         )
         .bind(topic_id)
         .bind(place.partition)
-        .bind(offsets.0)
-        .bind(offsets.1)
-        .fetch_one(&self.pool)
+        .bind(filter.lo)
+        .bind(filter.hi)
+        .fetch_all(&self.pool)
         .await
         .map_err(|error| StoreError::from_sqlx(DURING, error))?;
-        let (Some(first), Some(last)) = days else {
-            return Ok(None);
+        let (from_ms, to_ms) = filter.times();
+        Ok(days
+            .into_iter()
+            .map(|(day, first, last)| Day {
+                from_ms: i64::from(day) * DAY_MS,
+                to_ms: (i64::from(day) + 1) * DAY_MS,
+                first,
+                last,
+            })
+            .filter(|day| day.to_ms > from_ms && day.from_ms < to_ms)
+            .collect())
+    }
+
+    async fn page(
+        &self,
+        topic_id: i16,
+        place: &Place,
+        channel: &Channel,
+        wanted: &Wanted,
+        window: Window,
+    ) -> Result<Vec<RawRow>, StoreError> {
+        let filter = &wanted.filter;
+        let (from_ms, to_ms) = filter.times();
+        let query = sqlx::query_as(if filter.desc { BEFORE } else { AFTER })
+            .bind(topic_id)
+            .bind(place.partition)
+            .bind(channel.as_str())
+            .bind(window.offsets.0)
+            .bind(window.offsets.1)
+            .bind(window.times.0.max(from_ms))
+            .bind(window.times.1.min(to_ms))
+            .bind(filter.types.as_deref())
+            .bind(i64::from(filter.limit));
+        let query = if filter.desc {
+            query
+        } else {
+            query.bind(wanted.bytes)
         };
-        Ok(Some(Range {
-            topic_id,
-            place,
-            channel,
-            offsets,
-            times: (i64::from(first) * DAY_MS, (i64::from(last) + 1) * DAY_MS),
-        }))
+        query
+            .fetch_all(&self.pool)
+            .await
+            .map_err(|error| StoreError::from_sqlx(DURING, error))
     }
 }
 
-type RangeQuery<'q, R> = sqlx::query::QueryAs<'q, sqlx::Postgres, R, sqlx::postgres::PgArguments>;
-
-impl Range<'_> {
-    fn narrow(&mut self, from_ms: Option<i64>, to_ms: Option<i64>) {
-        let (from, to) = &mut self.times;
-        *from = (*from).max(from_ms.map_or(0, storable));
-        *to = (*to).min(to_ms.map_or(i64::MAX, |to| to.max(0)));
+impl HistoryFilter {
+    /// Everything with `lo <= offset < hi`, ascending, a thousand at most.
+    #[must_use]
+    pub fn between(lo: i64, hi: i64) -> HistoryFilter {
+        HistoryFilter {
+            lo,
+            hi,
+            from_ms: None,
+            to_ms: None,
+            types: None,
+            limit: 1000,
+            desc: false,
+        }
     }
 
-    fn bind<'q, R>(&self, query: RangeQuery<'q, R>) -> RangeQuery<'q, R> {
-        query
-            .bind(self.topic_id)
-            .bind(self.place.partition)
-            .bind(self.channel.as_str().to_owned())
-            .bind(self.offsets.0)
-            .bind(self.offsets.1)
-            .bind(self.times.0)
-            .bind(self.times.1)
+    fn times(&self) -> (i64, i64) {
+        (
+            self.from_ms.map_or(0, storable),
+            self.to_ms.map_or(i64::MAX, |to_ms| to_ms.max(0)),
+        )
     }
 }
 

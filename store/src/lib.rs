@@ -18,6 +18,7 @@ mod offsets;
 mod place;
 mod rows;
 pub mod testing;
+mod window;
 mod write;
 
 pub use channel::{ChannelState, KnownId, ProducerState};

@@ -37,7 +37,7 @@ impl Database {
         let admin = PgConnectOptions::from_str(&url).expect("a well-formed url");
         let name = format!("rivermouth_test_{}", uuid::Uuid::new_v4().simple());
         execute(&admin, format!("create database {name}")).await;
-        let url = admin.clone().database(&name).to_url_lossy().to_string();
+        let url = plain_url(&admin.clone().database(&name));
         Database { name, admin, url }
     }
 
@@ -77,8 +77,7 @@ impl Database {
     /// Its url by way of another port of this machine.
     #[must_use]
     pub fn url_by(&self, port: u16) -> String {
-        let by = self.options().host("127.0.0.1").port(port);
-        by.to_url_lossy().to_string()
+        plain_url(&self.options().host("127.0.0.1").port(port))
     }
 
     /// The database's name in its cluster.
@@ -149,6 +148,13 @@ impl Drop for Database {
         // A database left behind fails no test; the cluster is thrown away anyway.
         let _ = dropping.join();
     }
+}
+
+/// Without the parameters that only this library understands.
+fn plain_url(options: &PgConnectOptions) -> String {
+    let mut url = options.to_url_lossy();
+    url.set_query(None);
+    url.to_string()
 }
 
 async fn connect(options: &PgConnectOptions) -> PgConnection {
