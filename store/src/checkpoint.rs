@@ -10,9 +10,10 @@ use sqlx::postgres::PgArguments;
 use sqlx::{FromRow, PgConnection, Postgres};
 
 use crate::channel::{ChannelState, KnownId, ProducerState};
-use crate::days::{DAY_MS, storable};
+use crate::days::DAY_MS;
 use crate::history::{RawRow, event_columns};
 use crate::jobs::JOBS_BY_ID;
+use crate::reach::{ChannelRow, Reach, grouped, reach};
 use crate::{EventRow, HORIZON_MS, JobRow, Place, Store, StoreError};
 
 /// A partition's state as of one offset.
@@ -44,42 +45,6 @@ const IDS_PAGE_FIRST: i64 = 100;
 const IDS_PAGE_NEXT: i64 = 2000;
 
 const DURING: &str = "reading a checkpoint";
-
-/// Of each channel the newest rows `i` within its reach; the limit comes before the bound on log time, so that the scan
-/// ends early in a busy channel too. $3 and $4 bound the times of all of them: known when the
-/// statement is planned, they keep all other days out of the plan.
-macro_rules! reach {
-    ($($columns:tt)*) => {
-        concat!(
-            "from unnest($5::text[], $6::bigint[], $7::bigint[], $8::bigint[], $9::bigint[])
-                  as c (channel, oldest_ms, below, from_ms, to_ms)
-             cross join lateral (
-                 select ",
-            $($columns)*,
-            "    , e.log_time_ms
-                 from rivermouth.events e
-                 where e.topic_id = $1 and e.partition = $2 and e.channel = c.channel and e.\"offset\" < c.below
-                   and e.at >= to_timestamp($3::double precision / 1000)
-                   and e.at <= to_timestamp($4::double precision / 1000)
-                   and e.at >= to_timestamp(c.from_ms::double precision / 1000)
-                   and e.at <= to_timestamp(c.to_ms::double precision / 1000)
-                 order by e.\"offset\" desc limit $10
-             ) i
-             where i.log_time_ms >= c.oldest_ms"
-        )
-    };
-}
-
-#[derive(FromRow)]
-struct ChannelRow {
-    channel: String,
-    log_time_ms: i64,
-    step_back_ms: i64,
-    last_offset: Option<i64>,
-    newest_offset: i64,
-    first_at_ms: i64,
-    events: i64,
-}
 
 #[derive(FromRow)]
 struct ProducerRow {
@@ -379,51 +344,6 @@ impl Reading<'_> {
         }
         Ok(())
     }
-}
-
-/// How far back in a channel to look. Log time never steps back, so the events after one moment of log time are an
-/// unbroken end of the channel; their own times lie behind log time by `step_back_ms` at most.
-struct Reach<'a> {
-    row: &'a ChannelRow,
-    /// Events with an older log time are left out.
-    oldest_ms: i64,
-    /// Events from this offset on are left out.
-    below: i64,
-    /// The own times of all that is wanted.
-    from_ms: i64,
-    to_ms: i64,
-}
-
-impl<'a> Reach<'a> {
-    /// Everything less than `back_ms` of log time before the channel's last event.
-    fn back(row: &'a ChannelRow, back_ms: i64) -> Reach<'a> {
-        let oldest_ms = row.log_time_ms.saturating_sub(back_ms).saturating_add(1);
-        let from_ms = storable(oldest_ms.saturating_sub(row.step_back_ms));
-        Reach {
-            row,
-            oldest_ms,
-            below: row.newest_offset.saturating_add(1),
-            from_ms: from_ms.max(row.first_at_ms),
-            to_ms: storable(row.log_time_ms),
-        }
-    }
-}
-
-/// Puts channels together whose times lie near each other: a plan that knows the times of all opens only those days.
-fn grouped(mut all: Vec<Reach<'_>>) -> Vec<Vec<Reach<'_>>> {
-    all.sort_unstable_by_key(|reach| reach.from_ms);
-    let mut groups: Vec<Vec<Reach<'_>>> = Vec::new();
-    let mut until_ms = i64::MIN;
-    for reach in all {
-        match groups.last_mut() {
-            Some(group) if reach.to_ms <= until_ms => group.push(reach),
-            _ => {
-                until_ms = reach.to_ms.saturating_add(2 * DAY_MS);
-                groups.push(vec![reach]);
-            }
-        }
-    }
-    groups
 }
 
 fn begin(row: &ChannelRow) -> ChannelCheckpoint {

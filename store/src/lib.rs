@@ -16,6 +16,7 @@ mod leases;
 mod migrate;
 mod offsets;
 mod place;
+mod reach;
 mod rows;
 pub mod testing;
 mod window;

@@ -25,6 +25,9 @@ impl Window {
     /// day that is left out begins: every event before that lies in a day of the window.
     pub(crate) fn of(days: &[Day], size: usize, filter: &HistoryFilter) -> Option<Window> {
         let (lo, hi) = (filter.lo, filter.hi);
+        if lo >= hi {
+            return None;
+        }
         let mut days: Vec<&Day> = days
             .iter()
             .filter(|day| day.last >= lo && day.first < hi)
