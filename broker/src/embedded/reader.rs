@@ -181,10 +181,15 @@ impl EmbeddedReader {
         });
         match read.await {
             Ok(records) => {
-                // Nothing left up to `end`: compaction took it all.
-                assignment.next = records.last().map_or(end, |record| record.offset + 1);
-                // Retention may have passed us while we read; then the records are stale but true.
-                items.extend(records.into_iter().map(Fetched::Record));
+                // Retention may have passed us while we read. It takes records from the bottom up, and
+                // moves `low` first: with the first one in hand the rest is whole, without it only
+                // while `low` has not moved. Otherwise the next look says what is the matter.
+                let whole = records.first().is_some_and(|record| record.offset == from);
+                if whole || assignment.partition.state().low <= from {
+                    // Nothing left up to `end`: compaction took it all.
+                    assignment.next = records.last().map_or(end, |record| record.offset + 1);
+                    items.extend(records.into_iter().map(Fetched::Record));
+                }
             }
             Err(BrokerError::Closed) => return Err(BrokerError::Closed),
             Err(error) => {
