@@ -16,6 +16,9 @@ const PATIENCE: Duration = Duration::from_secs(300);
 /// How long to try to reach PostgreSQL.
 const CONNECT: Duration = Duration::from_secs(10);
 
+/// Unique keys in which null equals null came with PostgreSQL 15.
+const VERSION_MIN: i32 = 150_000;
+
 const DURING: &str = "migrating the database";
 
 impl Store {
@@ -52,6 +55,7 @@ async fn migrate(connection: &mut PgConnection) -> Result<(), StoreError> {
         .await
         .map_err(sql)?;
 
+    suitable(connection).await?;
     let mut migrator = Migrator {
         migrations: MIGRATIONS.migrations.clone(),
         // A newer binary may have been here already: its migrations only add.
@@ -71,6 +75,27 @@ async fn migrate(connection: &mut PgConnection) -> Result<(), StoreError> {
         .execute(&mut *connection)
         .await
         .map_err(sql)?;
+    Ok(())
+}
+
+/// Says what is wrong with a database in words, before a migration fails on it in symbols.
+async fn suitable(connection: &mut PgConnection) -> Result<(), StoreError> {
+    let (version, encoding): (i32, String) = sqlx::query_as(
+        "select current_setting('server_version_num')::integer, current_setting('server_encoding')",
+    )
+    .fetch_one(connection)
+    .await
+    .map_err(|error| StoreError::from_sqlx(DURING, error))?;
+    if version < VERSION_MIN {
+        return Err(StoreError::fatal(
+            DURING,
+            "PostgreSQL 15 or newer is needed",
+        ));
+    }
+    if encoding != "UTF8" {
+        let reason = format!("the database's encoding is {encoding}: make it with encoding UTF8");
+        return Err(StoreError::fatal(DURING, reason));
+    }
     Ok(())
 }
 

@@ -88,3 +88,22 @@ async fn a_store_is_made_while_postgresql_is_away_and_says_to_retry() {
         Err(store::StoreError::Retry { .. })
     ));
 }
+
+#[tokio::test]
+async fn a_database_that_cannot_hold_every_text_is_refused_in_words() {
+    let database = Database::create().await;
+    let name = format!("{}_ascii", database.name());
+    database
+        .execute(&format!("create database {name} template template0 encoding 'SQL_ASCII' lc_collate 'C' lc_ctype 'C'"))
+        .await;
+    let url = database.url().replace(database.name(), &name);
+    let store = Store::connect(&url, StoreOptions::default()).await.unwrap();
+    let refusal = store.migrate().await.unwrap_err();
+    assert!(
+        matches!(refusal, store::StoreError::Fatal { .. }),
+        "{refusal}"
+    );
+    assert!(refusal.to_string().contains("UTF8"), "{refusal}");
+    store.close().await;
+    database.execute(&format!("drop database {name}")).await;
+}
