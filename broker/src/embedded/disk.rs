@@ -7,7 +7,7 @@ use std::path::Path;
 use std::sync::Arc;
 
 use bytes::Bytes;
-use fjall::{Database, Keyspace, KeyspaceCreateOptions, PersistMode};
+use fjall::{Database, Keyspace, KeyspaceCreateOptions, PersistMode, Readable};
 use serde::{Deserialize, Serialize};
 
 use super::layout::{self, Marks};
@@ -136,7 +136,8 @@ impl Disk {
         Ok(first.map(|(offset, marks, _)| (offset, marks)))
     }
 
-    /// Hands the stored records from `offset` up to `end` (exclusive) to `each`, until it breaks.
+    /// Hands the stored records from `offset` up to `end` (exclusive) to `each`, until it breaks: as
+    /// they were at one moment, so that a removal meanwhile makes no hole in the middle.
     pub(crate) fn scan(
         &self,
         place: Place,
@@ -147,7 +148,9 @@ impl Disk {
         if offset >= end {
             return Ok(());
         }
-        for entry in self.records.range(place.key(offset)..place.key(end)) {
+        // Ranges of the keyspace itself see what other threads write while they run; a snapshot does not.
+        let snapshot = self.db.snapshot();
+        for entry in snapshot.range(&self.records, place.key(offset)..place.key(end)) {
             let (key, value) = entry.into_inner().map_err(|error| broken("read", &error))?;
             let offset = layout::offset(&key).ok_or_else(|| unreadable(place, -1))?;
             if each(offset, Bytes::copy_from_slice(&value)).is_break() {
