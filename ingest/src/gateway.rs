@@ -17,7 +17,7 @@ use tokio::time::Instant;
 use crate::admit::{Admitted, admit};
 use crate::allowance::{Allowances, Payer};
 use crate::lane::{
-    Bounds, Claim, Identity as OutboxIdentity, Lane, LaneBreaker, Letter, Lookup, Sender,
+    Bounds, Claim, Identity as OutboxIdentity, Lane, LaneBreaker, Letter, Lookup, Scribe, Sender,
     TailReader, leaving,
 };
 use crate::metrics::IngestMetrics;
@@ -367,8 +367,11 @@ fn open_topic(
             log: parts.log.clone(),
             topic: Arc::clone(&topic),
             partition,
-            generation: pin.generation,
-            cursors: parts.cursors.clone(),
+            scribe: Scribe {
+                generation: pin.generation,
+                partition,
+                cursors: parts.cursors.clone(),
+            },
             decoder: Decoder::new(parts.topics.clone()),
             lookup: Lookup {
                 log: parts.log.clone(),

@@ -7,8 +7,8 @@ use axum::middleware::Next;
 use axum::response::Response;
 use bytes::Bytes;
 use http::header::{
-    ALLOW, AUTHORIZATION, CONNECTION, CONTENT_ENCODING, CONTENT_LENGTH, CONTENT_TYPE, RETRY_AFTER,
-    WWW_AUTHENTICATE,
+    ALLOW, AUTHORIZATION, CONNECTION, CONTENT_ENCODING, CONTENT_LENGTH, CONTENT_TYPE, COOKIE,
+    RETRY_AFTER, WWW_AUTHENTICATE,
 };
 use http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode, Uri};
 use protocol::token::Use;
@@ -101,7 +101,10 @@ pub(super) async fn no_such_path() -> Refusal {
     ProtocolError::new(ErrorName::NotFound, "no such path").into()
 }
 
-/// Who asks: the bearer of a token in the `Authorization` header, and nowhere else.
+/// The cookie that a page on the list may carry its token in.
+const COOKIE_NAME: &str = "rivermouth_token";
+
+/// Who asks: the bearer of a token in the `Authorization` header, else in the cookie of an allowed page.
 pub(super) fn identify(
     edge: &Edge,
     uri: &Uri,
@@ -112,9 +115,11 @@ pub(super) fn identify(
         return Err(refused("a token does not belong into an address"));
     }
     let mut credentials = headers.get_all(AUTHORIZATION).iter();
-    let credential = credentials
-        .next()
-        .ok_or_else(|| refused("a bearer token is needed"))?;
+    let Some(credential) = credentials.next() else {
+        let token = cookie(edge, headers).ok_or_else(|| refused("a bearer token is needed"))?;
+        let identity = edge.verifier.verify(token, now_ms(), Use::Request)?;
+        return Ok(Arc::new(identity));
+    };
     if credentials.next().is_some() {
         return Err(refused("one Authorization header is enough"));
     }
@@ -129,6 +134,21 @@ pub(super) fn identify(
     }
     let identity = edge.verifier.verify(token.trim(), now_ms(), Use::Request)?;
     Ok(Arc::new(identity))
+}
+
+/// The token in the cookie. Without an allowed origin a cookie is no credential: any page can make a browser
+/// send it.
+fn cookie<'h>(edge: &Edge, headers: &'h HeaderMap) -> Option<&'h str> {
+    if !matches!(edge.origins.check(headers), Origin::Allowed(_)) {
+        return None;
+    }
+    headers
+        .get_all(COOKIE)
+        .iter()
+        .filter_map(|value| value.to_str().ok())
+        .flat_map(|cookies| cookies.split(';'))
+        .filter_map(|cookie| cookie.trim().split_once('='))
+        .find_map(|(name, value)| (name == COOKIE_NAME).then_some(value))
 }
 
 /// Whether a query has a parameter that may carry a token, however its name is spelt.

@@ -96,10 +96,10 @@ fn draw_publish(text: &[u8]) -> Result<Publish, ProtocolError> {
     if !operation.starts_with('{') {
         return Err(ProtocolError::invalid("operation must be an object"));
     }
-    let event = match kind.as_ref().and_then(|kind| kind.as_str()) {
-        Some(kind @ ("erase" | "shape")) => kind,
-        _ => "draw",
-    };
+    let kind = kind.as_ref().and_then(|kind| kind.as_str());
+    let event = kind
+        .filter(|kind| matches!(*kind, "erase" | "shape"))
+        .unwrap_or("draw");
     parse_publish(&publish_text(&draw.session_id, event, operation))
 }
 

@@ -5,10 +5,13 @@
 //! answer. `tail` reads the log back where other writers stand between our records; `lookup` finds out
 //! where a channel's outboxes stand.
 
+mod flight;
 mod job;
 mod ledger;
+mod letter;
 mod lookup;
 mod queue;
+mod scribe;
 mod sender;
 #[cfg(test)]
 mod sim;
@@ -17,7 +20,9 @@ mod track;
 
 pub(crate) use job::{Claim, Identity};
 pub(crate) use ledger::Bounds;
+pub(crate) use letter::Letter;
 pub(crate) use lookup::Lookup;
 pub(crate) use queue::{Lane, LaneBreaker, leaving};
-pub(crate) use sender::{Letter, Sender};
+pub(crate) use scribe::Scribe;
+pub(crate) use sender::Sender;
 pub(crate) use tail::TailReader;

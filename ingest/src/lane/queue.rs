@@ -8,7 +8,7 @@ use protocol::ProtocolError;
 use tokio::sync::mpsc;
 use tokio::time::Instant;
 
-use super::sender::Letter;
+use super::letter::Letter;
 use crate::breaker::Breaker;
 use crate::metrics::IngestMetrics;
 use crate::{BreakerConfig, IngestConfig};

@@ -2,29 +2,26 @@
 //! does what the ledger says.
 
 use std::collections::VecDeque;
-use std::future::poll_fn;
-use std::pin::Pin;
 use std::sync::Arc;
-use std::task::{Context, Poll};
 use std::time::Duration;
 
-use broker::{Append, AppendError, Appended, Delivery, Log, Record};
-use protocol::{Cursors, ErrorName, Position, ProtocolError};
+use broker::{AppendError, Log, Record};
 use schemas::{Channel, Decoder, Incoming};
-use serde_json::json;
 use service::Shutdown;
 use tokio::sync::mpsc;
 use tokio::task::JoinSet;
 use tokio::time::Instant;
 
+use super::flight::{Fate, Flight, Landed, landed};
 use super::job::{Answer, Claim, Entry, Fault, Identity, Job};
 use super::ledger::{Act, Bounds, Ledger, Looked, Now, Question};
+use super::letter::{Letter, Load};
 use super::lookup::Lookup;
-use super::queue::{Hold, LaneBreaker, leaving, millis};
+use super::queue::{LaneBreaker, millis};
+use super::scribe::Scribe;
 use super::tail::{Batch, TailReader};
 use super::track::Seen;
 use crate::metrics::IngestMetrics;
-use crate::{Published, Reply};
 
 /// Letters taken in before the log's answers are looked at again.
 const LETTERS_MAX: usize = 256;
@@ -33,57 +30,13 @@ const LOOKS_MAX: usize = 64;
 /// How often deadlines are looked at while something waits, and while nothing does.
 const TICK_BUSY: Duration = Duration::from_millis(100);
 const TICK_IDLE: Duration = Duration::from_secs(5);
-/// When to come back after a publish that was not appended in time, ms.
-const MISSED_RETRY_MS: u64 = 500;
-
-/// An admitted publish on its way to the log.
-pub(crate) struct Letter {
-    pub(crate) channel: Channel,
-    pub(crate) id: String,
-    pub(crate) claim: Option<Claim>,
-    pub(crate) record: Append,
-    pub(crate) bytes: usize,
-    pub(crate) arrived: Instant,
-    pub(crate) reply: Reply,
-    /// Its part of the queue's room; given by the lane.
-    pub(crate) hold: Option<Hold>,
-}
-
-impl std::fmt::Debug for Letter {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("Letter")
-            .field("channel", &self.channel)
-            .field("id", &self.id)
-            .field("claim", &self.claim)
-            .finish_non_exhaustive()
-    }
-}
-
-/// What a job carries through the ledger.
-#[derive(Debug)]
-struct Load {
-    record: Option<Append>,
-    arrived: Instant,
-    reply: ReplyBox,
-    /// Held until the publish is answered.
-    _hold: Option<Hold>,
-}
-
-struct ReplyBox(Reply);
-
-impl std::fmt::Debug for ReplyBox {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.write_str("Reply")
-    }
-}
 
 /// What a sender works with; see [`Sender::run`].
 pub(crate) struct Sender {
     pub(crate) log: Log,
     pub(crate) topic: Arc<str>,
     pub(crate) partition: i32,
-    pub(crate) generation: u16,
-    pub(crate) cursors: Cursors,
+    pub(crate) scribe: Scribe,
     pub(crate) decoder: Decoder,
     pub(crate) lookup: Lookup,
     pub(crate) tail: TailReader,
@@ -112,27 +65,6 @@ impl Sender {
         };
         run.run(letters).await;
     }
-}
-
-/// An entry and what it waits for.
-#[derive(Debug)]
-struct Flight {
-    entry: Entry<Load>,
-    fate: Fate,
-}
-
-#[derive(Debug)]
-enum Fate {
-    Delivery(Delivery),
-    NotEnqueued(AppendError),
-    Settled,
-}
-
-/// What came of a flight.
-enum Landed {
-    At(Appended),
-    Lost(AppendError),
-    Settled,
 }
 
 /// What the log or the store said.
@@ -198,19 +130,7 @@ impl Run {
 
     fn take(&mut self, letter: Letter) {
         let deadline = letter.arrived + self.sender.ack_timeout;
-        self.ledger.arrive(Job {
-            channel: letter.channel,
-            id: letter.id,
-            claim: letter.claim,
-            deadline_ms: millis(deadline.saturating_duration_since(self.started)),
-            refreshed: false,
-            load: Load {
-                record: Some(letter.record),
-                arrived: letter.arrived,
-                reply: ReplyBox(letter.reply),
-                _hold: letter.hold,
-            },
-        });
+        self.ledger.arrive(letter.into_job(self.started, deadline));
     }
 
     /// Does everything the ledger wants done.
@@ -420,7 +340,11 @@ impl Run {
     }
 
     fn answer(&self, job: Job<Load>, answer: Answer) {
-        let result = self.tell(&job, answer);
+        let leaving = self.sender.shutdown.is_started();
+        let result = self
+            .sender
+            .scribe
+            .write(&job.channel, &job.id, answer, leaving);
         self.sender
             .metrics
             .latency
@@ -430,46 +354,6 @@ impl Run {
             Err(error) => self.sender.metrics.refused("durable", error),
         }
         (job.load.reply.0)(result);
-    }
-
-    fn tell(&self, job: &Job<Load>, answer: Answer) -> Result<Published, ProtocolError> {
-        let cursor = |offset: i64| {
-            let position = Position {
-                generation: self.sender.generation,
-                partition: self.sender.partition,
-                next: offset + 1,
-            };
-            self.sender.cursors.encode(&job.channel, position)
-        };
-        match answer {
-            Answer::Stored { offset } => Ok(Published {
-                id: job.id.clone(),
-                cursor: Some(cursor(offset)),
-                duplicate: false,
-            }),
-            Answer::Duplicate { offset, id } => Ok(Published {
-                id: id.unwrap_or_else(|| job.id.clone()),
-                cursor: offset.map(cursor),
-                duplicate: true,
-            }),
-            Answer::Stale { epoch } => Err(ProtocolError::new(
-                ErrorName::StaleProducer,
-                "the outbox was taken over under a higher epoch",
-            )
-            .with_details(json!({ "epoch": epoch }))),
-            Answer::Ahead { next } => Err(ProtocolError::unavailable(
-                "the outbox skipped a number: send the one that is next",
-                0,
-            )
-            .with_details(json!({ "seq": next }))),
-            Answer::Unknown => Err(ProtocolError::timeout()),
-            Answer::Missed if self.sender.shutdown.is_started() => Err(leaving()),
-            Answer::Missed => Err(ProtocolError::unavailable(
-                "the log or the store took too long, nothing was appended",
-                MISSED_RETRY_MS,
-            )),
-            Answer::Failed(fault) => Err(fault.to_error()),
-        }
     }
 
     /// The flush deadline has passed: what is in flight has an unknown outcome, the rest was not appended.
@@ -494,40 +378,6 @@ impl Run {
         Now {
             ms: millis(self.started.elapsed()),
             wall_ms: service::http::now_ms(),
-        }
-    }
-}
-
-/// Waits for the first flight to land, then takes all that have landed behind it. Cancel safe.
-async fn landed(flights: &mut VecDeque<Flight>) -> Vec<(Entry<Load>, Landed)> {
-    poll_fn(|cx| {
-        let mut landed = Vec::new();
-        while let Some(front) = flights.front_mut() {
-            let Poll::Ready(what) = front.fate.poll(cx) else {
-                break;
-            };
-            if let Some(flight) = flights.pop_front() {
-                landed.push((flight.entry, what));
-            }
-        }
-        if landed.is_empty() {
-            Poll::Pending
-        } else {
-            Poll::Ready(landed)
-        }
-    })
-    .await
-}
-
-impl Fate {
-    fn poll(&mut self, cx: &mut Context<'_>) -> Poll<Landed> {
-        match self {
-            Fate::Delivery(delivery) => Pin::new(delivery).poll(cx).map(|outcome| match outcome {
-                Ok(appended) => Landed::At(appended),
-                Err(error) => Landed::Lost(error),
-            }),
-            Fate::NotEnqueued(error) => Poll::Ready(Landed::Lost(error.clone())),
-            Fate::Settled => Poll::Ready(Landed::Settled),
         }
     }
 }

@@ -28,6 +28,9 @@ const PAUSE: Duration = Duration::from_millis(200);
 #[derive(Clone, Debug)]
 pub(crate) struct TailReader(mpsc::Sender<Command>);
 
+/// Outbox records of one partition, and the offset read up to, if it can be read on.
+type Heard = (Vec<Record>, Option<i64>);
+
 /// What a lane hears of its partition.
 #[derive(Debug)]
 pub(crate) struct Batch {
@@ -184,7 +187,7 @@ impl Task {
     }
 
     async fn hand_out(&mut self, items: Vec<Fetched>) {
-        let mut batches: HashMap<(Arc<str>, i32), (Vec<Record>, Option<i64>)> = HashMap::new();
+        let mut batches: HashMap<(Arc<str>, i32), Heard> = HashMap::new();
         for item in items {
             match item {
                 Fetched::Record(record) => {

@@ -1,6 +1,5 @@
 //! What an answer to a publish says, and when.
 
-use std::sync::Arc;
 use std::time::Duration;
 
 use http::Method;
@@ -201,11 +200,11 @@ pub async fn a_full_queue_is_said_at_once(world: World) {
     };
     let node = world.node_with(config, world.pins.clone()).await;
     let who = identity(&backend());
-    let (told, mut answers) = mpsc::unbounded_channel();
+    let (told, mut answers) = mpsc::channel(2_000);
     for n in 0..2_000 {
         let text = json!({"channel": "session.1", "event": "draw", "data": n}).to_string();
         let told = told.clone();
-        let reply = Box::new(move |answer| told.send(answer).unwrap());
+        let reply = Box::new(move |answer| told.try_send(answer).unwrap());
         node.gateway
             .submit(&who, parse_publish(text.as_bytes()).unwrap(), reply);
     }
@@ -234,12 +233,12 @@ pub async fn a_full_queue_is_said_at_once(world: World) {
 pub async fn what_is_in_flight_is_answered_at_shutdown_and_nothing_more_is_taken(world: World) {
     let node = world.node().await;
     let who = identity(&backend());
-    let (told, mut answers) = mpsc::unbounded_channel();
+    let (told, mut answers) = mpsc::channel(500);
     for n in 0..500 {
         let channel = format!("session.{}", n % 7);
         let text = json!({"channel": channel, "event": "draw", "data": n}).to_string();
         let told = told.clone();
-        let reply = Box::new(move |answer| told.send(answer).unwrap());
+        let reply = Box::new(move |answer| told.try_send(answer).unwrap());
         node.gateway
             .submit(&who, parse_publish(text.as_bytes()).unwrap(), reply);
     }
@@ -257,14 +256,10 @@ pub async fn what_is_in_flight_is_answered_at_shutdown_and_nothing_more_is_taken
     let late = parse_publish(br#"{"channel":"session.1","event":"draw"}"#).unwrap();
     let error = node.gateway.publish(&who, late).await.unwrap_err();
     assert_eq!(error.name, ErrorName::Unavailable);
-    let who = Arc::clone(&who);
-    drop(who);
-    let gateway = node.gateway.clone();
     node.shutdown
         .finished(DEADLINE)
         .await
         .expect("every task ends");
-    drop(gateway);
 }
 
 pub async fn a_topic_that_is_not_the_pinned_one_stops_publishing(world: World) {

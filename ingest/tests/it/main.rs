@@ -6,6 +6,7 @@
 mod answers;
 mod batch;
 mod broken;
+mod checkpoint;
 mod doors;
 mod outbox;
 mod reading;

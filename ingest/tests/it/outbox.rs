@@ -34,15 +34,15 @@ async fn pipeline(
     epoch: u64,
     seqs: std::ops::Range<u64>,
 ) -> Vec<Told> {
-    let (told, mut answers) = mpsc::unbounded_channel();
     let count = seqs.end - seqs.start;
+    let (told, mut answers) = mpsc::channel(usize::try_from(count).unwrap());
     for seq in seqs {
         let publish = parse_publish(numbered(channel, producer, epoch, seq).as_bytes()).unwrap();
         let told = told.clone();
         node.gateway.submit(
             who,
             publish,
-            Box::new(move |answer| told.send((seq, answer)).unwrap()),
+            Box::new(move |answer| told.try_send((seq, answer)).unwrap()),
         );
     }
     let mut out = Vec::new();

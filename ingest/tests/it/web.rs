@@ -93,7 +93,7 @@ impl Answer {
     /// The name of the error in the body.
     pub fn error(&self) -> String {
         let body = self.json();
-        assert_eq!(body["error"]["code"].is_u64(), true, "{body}");
+        assert!(body["error"]["code"].is_u64(), "{body}");
         assert!(body["timestamp"].is_i64(), "{body}");
         body["error"]["name"].as_str().unwrap().to_owned()
     }

@@ -13,6 +13,7 @@ use protocol::{Cursors, Identity};
 use schemas::Topics;
 use service::origin::Origins;
 use service::{Health, Metrics, ServeConfig, Shutdown};
+use store::Store;
 use tempfile::TempDir;
 
 /// No single step of a case may take longer.
@@ -89,13 +90,23 @@ impl World {
         }
     }
 
-    /// A node as production starts it.
+    /// A node as production starts it, but for PostgreSQL.
     pub async fn node(&self) -> Node {
         self.node_with(IngestConfig::default(), self.pins.clone())
             .await
     }
 
+    /// A node beside a persister that writes to this store.
+    pub async fn node_on(&self, store: Store) -> Node {
+        self.start(IngestConfig::default(), self.pins.clone(), Some(store))
+            .await
+    }
+
     pub async fn node_with(&self, config: IngestConfig, pins: Pins) -> Node {
+        self.start(config, pins, None).await
+    }
+
+    async fn start(&self, config: IngestConfig, pins: Pins, store: Option<Store>) -> Node {
         let (shutdown, health, metrics) = (Shutdown::new(), Health::new("ingest"), Metrics::new());
         let parts = Parts {
             log: self.log.clone(),
@@ -103,7 +114,7 @@ impl World {
             pins,
             cursors: self.cursors.clone(),
             namespaces: Namespaces::default(),
-            store: None,
+            store,
             metrics: metrics.clone(),
             health: health.clone(),
             shutdown: shutdown.clone(),

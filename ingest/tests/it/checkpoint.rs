@@ -1,0 +1,93 @@
+//! Where the persister has been, outboxes are looked up in PostgreSQL and not in the whole log.
+
+use protocol::client::parse_publish;
+use serde_json::json;
+use store::testing::Database;
+use store::{Batch, NewEvent, Place};
+
+use crate::world::{Node, World, backend, identity};
+
+/// What a persister would have stored of the first `count` records of the partition of `session.1`.
+async fn persist(world: &World, store: &store::Store, count: usize) {
+    let place = Place::new(world.topics.events(), 0, world.partition("session.1"));
+    let mut prev = None;
+    let events = world.accepted("session.1").await;
+    let rows = events[..count].iter().map(|(offset, event)| NewEvent {
+        offset: *offset,
+        at_ms: 1_000 + offset,
+        log_time_ms: 1_000 + offset,
+        channel: event.channel.clone(),
+        name: event.name.as_str().to_owned(),
+        id: event.id.clone(),
+        id_given: true,
+        user_id: event.user_id.clone(),
+        data: event.data.clone(),
+        prev: prev.replace(*offset),
+        to: None,
+        outbox: event.outbox.clone(),
+        cursor: String::new(),
+    });
+    let batch = Batch {
+        start: 0,
+        end: i64::try_from(count).unwrap(),
+        events: rows.collect(),
+        ..Batch::default()
+    };
+    store.write(&place, &batch).await.unwrap();
+}
+
+async fn publish(node: &Node, seq: u64) -> bool {
+    let text = json!({
+        "channel": "session.1", "event": "draw", "data": seq,
+        "producer": "p", "epoch": 2, "seq": seq,
+    });
+    let publish = parse_publish(text.to_string().as_bytes()).unwrap();
+    node.gateway
+        .publish(&identity(&backend()), publish)
+        .await
+        .unwrap()
+        .duplicate
+}
+
+fn read_back(node: &Node) -> u64 {
+    let text = node.metrics.encode();
+    let line = text
+        .lines()
+        .find_map(|line| line.strip_prefix("rivermouth_ingest_read_back_records_total "));
+    line.unwrap().parse().unwrap()
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn an_outbox_goes_on_from_the_checkpoint_and_only_the_rest_of_the_log_is_read() {
+    let world = World::embedded().await;
+    let (_database, store) = Database::migrated().await;
+    let first = world.node().await;
+    for seq in 0..50 {
+        assert!(!publish(&first, seq).await);
+    }
+    persist(&world, &store, 40).await;
+
+    let second = world.node_on(store).await;
+    assert!(publish(&second, 7).await, "persisted long ago");
+    assert!(publish(&second, 45).await, "in the log only");
+    assert!(!publish(&second, 50).await, "and on it goes");
+    assert_eq!(read_back(&second), 10);
+    assert!(publish(&first, 50).await);
+    assert_eq!(world.accepted("session.1").await.len(), 51);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn without_the_store_a_log_that_has_its_beginning_tells_everything() {
+    let world = World::embedded().await;
+    let first = world.node().await;
+    for seq in 0..5 {
+        assert!(!publish(&first, seq).await);
+    }
+    let nobody = "postgres://nobody@127.0.0.1:1/nothing";
+    let store = store::Store::connect(nobody, store::StoreOptions::default())
+        .await
+        .unwrap();
+    let second = world.node_on(store).await;
+    assert!(publish(&second, 4).await);
+    assert!(!publish(&second, 5).await);
+}
