@@ -168,7 +168,10 @@ async fn messages(bed: &Bed, node: &Node) {
     talk.quiet().await;
 
     // The publishes, over a few connections for the same reason.
-    for chunk in bad_publishes().chunks(20) {
+    // A line feed ends a message here, so a text with one inside is two.
+    let mut bodies = bad_publishes();
+    bodies.retain(|(_, body)| !body.contains('\n'));
+    for chunk in bodies.chunks(20) {
         let mut talk = Talk::open(node, &bed.gm("u1")).await;
         for (expected, params) in chunk {
             let text =

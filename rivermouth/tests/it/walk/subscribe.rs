@@ -72,12 +72,8 @@ pub(super) async fn every_kind_of_since(bed: &Bed, node: &Node) {
         // A second subscribe replaces the first.
         let response = talk.subscribe(since(from.clone())).await;
         assert_eq!(response["recovered"], true, "{from}");
-        if from.is_string() {
-            assert_eq!(
-                response["wasRecovering"],
-                json!(from != "earliest"),
-                "{from}"
-            );
+        if from.as_str().is_some_and(|from| from != "earliest") {
+            assert_eq!(response["wasRecovering"], true, "{from}");
         }
         let events = talk.events(expected.len()).await;
         assert_eq!(cursors(&events), expected, "{from}");
@@ -283,42 +279,35 @@ pub(super) async fn ways_in(bed: &Bed, node: &Node) {
 
 pub(super) async fn addressed_events(bed: &Bed, node: &Node) {
     let channel = "session.whisper";
-    let (mut one, mut two) = (
-        Talk::open(node, &bed.gm("one")).await,
-        Talk::open(node, &bed.gm("two")).await,
-    );
-    for talk in [&mut one, &mut two] {
+    let mut sender = Talk::open(node, &bed.gm("sender")).await;
+    let mut addressee = Talk::open(node, &bed.gm("addressee")).await;
+    let mut third = Talk::open(node, &bed.gm("third")).await;
+    for talk in [&mut sender, &mut addressee, &mut third] {
         talk.subscribe(json!({"channel": channel})).await;
     }
-    let first = fill(&mut one, channel, "draw", 1).await;
-    let whisper = json!({"channel": channel, "event": "note.added", "data": 1, "to": ["two"]});
-    let whispered = one.call("publish", whisper).await.unwrap()["cursor"]
-        .as_str()
-        .unwrap()
-        .to_owned();
-    let last = fill(&mut one, channel, "draw", 1).await;
-    let seen = two.events(3).await;
-    assert_eq!(cursors(&seen), [first[0].as_str(), &whispered, &last[0]]);
-    assert_eq!(
-        seen.iter().map(|event| event.addressed).collect::<Vec<_>>(),
-        [false, true, false]
-    );
-    // It has a predecessor, and is nobody's.
-    assert_eq!(
-        (seen[1].prev.as_deref(), seen[2].prev.as_deref()),
-        (Some(first[0].as_str()), Some(first[0].as_str()))
-    );
-    let seen = one.events(2).await;
-    assert_eq!(
-        cursors(&seen),
-        [first[0].as_str(), &last[0]],
-        "an addressed event is nobody else's"
-    );
+    let first = fill(&mut sender, channel, "draw", 1).await.remove(0);
+    let whisper =
+        json!({"channel": channel, "event": "note.added", "data": 1, "to": ["addressee"]});
+    let answer = sender.call("publish", whisper).await.unwrap();
+    let whispered = answer["cursor"].as_str().unwrap();
+    let last = fill(&mut sender, channel, "draw", 1).await.remove(0);
+    // Its sender sees it too.
+    for talk in [&mut addressee, &mut sender] {
+        let seen = talk.events(3).await;
+        assert_eq!(cursors(&seen), [first.as_str(), whispered, &last]);
+        let addressed: Vec<bool> = seen.iter().map(|event| event.addressed).collect();
+        assert_eq!(addressed, [false, true, false]);
+        // It has a predecessor, and is nobody's.
+        assert_eq!(seen[1].prev.as_ref(), Some(&first));
+        assert_eq!(seen[2].prev.as_ref(), Some(&first));
+    }
+    assert_eq!(cursors(&third.events(2).await), [first.as_str(), &last]);
     // From the past it is the same.
-    one.subscribe(json!({"channel": channel, "since": "earliest"}))
+    third
+        .subscribe(json!({"channel": channel, "since": "earliest"}))
         .await;
-    assert_eq!(cursors(&one.events(2).await), [first[0].as_str(), &last[0]]);
-    one.caught_up(channel).await;
+    assert_eq!(cursors(&third.events(2).await), [first.as_str(), &last]);
+    third.caught_up(channel).await;
 }
 
 pub(super) async fn many_messages_in_one_frame(bed: &Bed, node: &Node) {
