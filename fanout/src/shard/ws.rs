@@ -23,6 +23,9 @@ pub(crate) struct Ws {
     codec: Box<WebSocketContext>,
     /// Bytes that came with the handshake.
     early: Vec<u8>,
+    /// The codec has met broken framing: it must not be read again (it keeps the bad header and asserts), what
+    /// still comes is thrown away.
+    broken: bool,
 }
 
 impl std::fmt::Debug for Ws {
@@ -70,6 +73,7 @@ impl Ws {
             socket,
             codec: Box::new(WebSocketContext::new(Role::Server, Some(config))),
             early,
+            broken: false,
         }
     }
 
@@ -113,6 +117,9 @@ impl Ws {
         control: &mut Vec<u8>,
         take: &mut impl FnMut(Inbound),
     ) -> Option<Turn> {
+        if self.broken {
+            return None;
+        }
         let mut stream = Lent {
             input,
             output: control,
@@ -137,7 +144,10 @@ impl Ws {
                 Err(tungstenite::Error::Io(error)) if error.kind() == io::ErrorKind::WouldBlock => {
                     return None;
                 }
-                Err(error) => return Some(broken(&error)),
+                Err(error) => {
+                    self.broken = true;
+                    return Some(broken(&error));
+                }
             }
         }
     }
