@@ -49,34 +49,47 @@ impl From<ProtocolError> for Refusal {
     reason = "the refusal is the answer; it is returned once per request"
 )]
 pub(super) fn enter(node: &Node, request: &Request) -> Result<Asked, Response> {
+    let asked = enter_page(node, request)?;
+    match asked.no_token_in_url() {
+        Ok(()) => Ok(asked),
+        Err(error) => Err(asked.refuse(error)),
+    }
+}
+
+/// The same for a WebSocket, which is told of bad credentials after its handshake.
+#[allow(
+    clippy::result_large_err,
+    reason = "the refusal is the answer; it is returned once per request"
+)]
+pub(super) fn enter_page(node: &Node, request: &Request) -> Result<Asked, Response> {
     let origin = node.origins.check(request.headers());
     if origin == Origin::Refused {
         let error = ProtocolError::denied("this origin is not on the list");
         return Err(refuse(error.into(), &origin));
     }
-    let query = match Query::<Vec<(String, String)>>::try_from_uri(request.uri()) {
-        Ok(Query(query)) => query,
+    match Query::<Vec<(String, String)>>::try_from_uri(request.uri()) {
+        Ok(Query(query)) => Ok(Asked { origin, query }),
         Err(_) => {
-            return Err(refuse(
-                ProtocolError::invalid("the query cannot be read").into(),
-                &origin,
-            ));
+            let error = ProtocolError::invalid("the query cannot be read");
+            Err(refuse(error.into(), &origin))
         }
-    };
-    if query
-        .iter()
-        .any(|(name, _)| FORBIDDEN.contains(&name.as_str()))
-    {
-        let error = ProtocolError::new(
-            ErrorName::AuthRequired,
-            "a token does not belong into a URL",
-        );
-        return Err(refuse(error.into(), &origin));
     }
-    Ok(Asked { origin, query })
 }
 
 impl Asked {
+    /// A URL ends up in logs and histories: a token in it is refused, whatever else the request carries.
+    pub(super) fn no_token_in_url(&self) -> Result<(), ProtocolError> {
+        if self
+            .query
+            .iter()
+            .any(|(name, _)| FORBIDDEN.contains(&name.as_str()))
+        {
+            let error = "a token does not belong into a URL";
+            return Err(ProtocolError::new(ErrorName::AuthRequired, error));
+        }
+        Ok(())
+    }
+
     /// The value of a parameter; of several the first, empty counts as absent.
     pub(super) fn value(&self, name: &str) -> Option<&str> {
         self.query

@@ -156,6 +156,9 @@ pub(super) fn subscriptions(
             may_read(&node.namespaces, who, channel).map_err(|e| about(channel.as_str(), e))?,
         );
     }
+    if asked.value("window").is_some() && asked.value("durable").is_none() {
+        return Err(ProtocolError::invalid("window needs durable here").into());
+    }
     let starts = starts(node, asked, headers, &channels)?;
     let types = parse_types(asked.value("types").unwrap_or(""))?;
     channels

@@ -25,14 +25,14 @@ use uuid::Uuid;
 use super::edge::{self, Asked};
 use crate::{
     node::Node,
-    shard::{Admission, NewConnection, ToShard},
+    shard::{Admission, NewConnection, Sugar, ToShard},
 };
 
 /// How long the upgrade may take after the answer was sent.
 const UPGRADE: std::time::Duration = std::time::Duration::from_secs(10);
 
 pub(super) async fn multiplexed(State(node): State<Arc<Node>>, request: Request) -> Response {
-    handshake(node, request, |_| Ok(None))
+    handshake(node, request, None)
 }
 
 pub(super) async fn session(
@@ -40,9 +40,7 @@ pub(super) async fn session(
     Path(id): Path<String>,
     request: Request,
 ) -> Response {
-    handshake(node, request, move |asked| {
-        sugar(asked, Channel::of("session", &id)).map(Some)
-    })
+    handshake(node, request, Some(format!("session.{id}")))
 }
 
 pub(super) async fn user(
@@ -50,23 +48,16 @@ pub(super) async fn user(
     Path(id): Path<String>,
     request: Request,
 ) -> Response {
-    handshake(node, request, move |asked| {
-        sugar(asked, Channel::of("user", &id)).map(Some)
-    })
+    handshake(node, request, Some(format!("user.{id}")))
 }
 
 pub(super) async fn broadcast(State(node): State<Arc<Node>>, request: Request) -> Response {
-    handshake(node, request, |asked| {
-        sugar(asked, Channel::parse("broadcast")).map(Some)
-    })
+    handshake(node, request, Some("broadcast".to_owned()))
 }
 
 /// The subscription that a path makes, with its parameters from the query.
-fn sugar(
-    asked: &Asked,
-    channel: Result<Channel, schemas::NameError>,
-) -> Result<Box<Subscribe>, ProtocolError> {
-    let channel = channel.map_err(|e| ProtocolError::invalid(e.to_string()))?;
+fn sugar(asked: &Asked, channel: &str) -> Result<Box<Subscribe>, ProtocolError> {
+    let channel = Channel::parse(channel).map_err(|e| ProtocolError::invalid(e.to_string()))?;
     let mut subscribe = Subscribe::new(channel);
     subscribe.since = Since::parse_query(asked.value("since").unwrap_or(""))?;
     subscribe.types = parse_types(asked.value("types").unwrap_or(""))?;
@@ -86,12 +77,8 @@ fn sugar(
     Ok(Box::new(subscribe))
 }
 
-fn handshake(
-    node: Arc<Node>,
-    mut request: Request,
-    subscribe: impl FnOnce(&Asked) -> Result<Option<Box<Subscribe>>, ProtocolError>,
-) -> Response {
-    let asked = match edge::enter(&node, &request) {
+fn handshake(node: Arc<Node>, mut request: Request, channel: Option<String>) -> Response {
+    let asked = match edge::enter_page(&node, &request) {
         Ok(asked) => asked,
         Err(response) => return response,
     };
@@ -99,10 +86,10 @@ fn handshake(
         Ok(accept) => accept,
         Err(error) => return asked.refuse(error),
     };
-    let subscribe = match subscribe(&asked) {
-        Ok(subscribe) => subscribe,
-        Err(error) => return asked.refuse(error),
-    };
+    let sugar = channel.map(|channel| Sugar {
+        subscribe: sugar(&asked, &channel),
+        channel,
+    });
     let guard = match edge::stay(&node, &request) {
         Ok(guard) => guard,
         Err(error) => return asked.refuse(error),
@@ -124,7 +111,7 @@ fn handshake(
                 socket,
                 early,
                 who,
-                subscribe,
+                sugar,
                 guard,
             }))),
             Err(error) => tracing::warn!(%error, "an upgraded socket was lost"),
@@ -204,6 +191,9 @@ impl Offers {
 
 /// Header, then subprotocol, then cookie; a credential that is present and bad ends the attempt.
 fn admit(node: &Node, asked: &Asked, headers: &HeaderMap, offers: &Offers) -> Admission {
+    if let Err(error) = asked.no_token_in_url() {
+        return Admission::Refused(error);
+    }
     let token = match (headers.contains_key(header::AUTHORIZATION), &offers.bearer) {
         (false, Some(bearer)) => Ok(Some(bearer.clone())),
         _ => asked.token(headers),

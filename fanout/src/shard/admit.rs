@@ -5,13 +5,13 @@ use std::sync::Arc;
 use protocol::{Identity, ProtocolError, access::may_read, client, close, server, token::Use};
 use serde_json::json;
 
-use super::{ConnKey, Opening, Shard, Sub, deliver::line_of};
+use super::{ConnKey, Opening, Shard, Sub, Sugar, deliver::line_of};
 use crate::start;
 
 impl Shard {
     pub(super) fn connect(&mut self, key: ConnKey, id: Option<String>, token: &str) {
         let index = key.index;
-        let subscribe = self.awaited_subscriptions.remove(&key.serial);
+        let sugar = self.awaited.remove(&key.serial);
         match self
             .node
             .verifier
@@ -24,8 +24,8 @@ impl Shard {
                     let data = self.hello(index, None, |hello| hello.data());
                     self.say(index, line_of(server::response_raw(&id, &data)));
                 }
-                if let Some(subscribe) = subscribe {
-                    self.subscribe(index, None, *subscribe);
+                if let Some(sugar) = sugar {
+                    self.sweeten(index, sugar);
                 }
             }
             Err(error) => {
@@ -36,6 +36,17 @@ impl Shard {
                     error.name.close_code().unwrap_or(close::AUTH),
                     error.name.as_str(),
                 );
+            }
+        }
+    }
+
+    /// The subscription that the path makes.
+    pub(super) fn sweeten(&mut self, index: usize, sugar: Sugar) {
+        match sugar.subscribe {
+            Ok(subscribe) => self.subscribe(index, None, *subscribe),
+            Err(error) => {
+                self.refuse(index, None, Some(&sugar.channel), &error);
+                self.close(index, close::SUBSCRIPTION_REFUSED, error.name.as_str());
             }
         }
     }

@@ -8,6 +8,7 @@ use protocol::{Identity, close, server};
 use super::{
     Admission, NewConnection, NewStream, Shard, SubKey,
     conn::{Conn, Phase, Wire},
+    deliver::line_of,
     out,
     ws::Ws,
 };
@@ -38,17 +39,20 @@ impl Shard {
         match new.who {
             Admission::Known(_) => {
                 self.greet(index);
-                if let Some(subscribe) = new.subscribe {
-                    self.subscribe(index, None, *subscribe);
+                if let Some(sugar) = new.sugar {
+                    self.sweeten(index, sugar);
                 }
             }
             Admission::Awaited => {
-                if let Some(subscribe) = new.subscribe {
-                    self.awaited_subscriptions.insert(serial, subscribe);
+                if let Some(sugar) = new.sugar {
+                    self.awaited.insert(serial, sugar);
                 }
             }
             Admission::Refused(error) => {
-                self.say(index, server::error(None, None, &error, self.now_ms));
+                self.say(
+                    index,
+                    line_of(server::error(None, None, &error, self.now_ms)),
+                );
                 self.close(
                     index,
                     error.name.close_code().unwrap_or(close::AUTH),

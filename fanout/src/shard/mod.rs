@@ -54,8 +54,16 @@ pub(crate) struct NewConnection {
     /// Who it is, that it will say so, or why it must go at once.
     pub(crate) who: Admission,
     /// The subscription that the path makes.
-    pub(crate) subscribe: Option<Box<protocol::client::Subscribe>>,
+    pub(crate) sugar: Option<Sugar>,
     pub(crate) guard: Guard,
+}
+
+/// The subscription that a path makes, or why it cannot.
+#[derive(Debug)]
+pub(crate) struct Sugar {
+    /// The channel as the path names it.
+    pub(crate) channel: String,
+    pub(crate) subscribe: Result<Box<protocol::client::Subscribe>, protocol::ProtocolError>,
 }
 
 /// What the handshake knows of a client.
@@ -95,7 +103,8 @@ pub(crate) struct Shard {
     hungry: Vec<ConnKey>,
     /// Commands that a full hub did not take; bounded by the subscriptions.
     unsent: VecDeque<(usize, Command)>,
-    awaited_subscriptions: HashMap<u64, Box<protocol::client::Subscribe>>,
+    /// Subscriptions of paths whose connection has not said yet who it is.
+    awaited: HashMap<u64, Sugar>,
     read_buffer: Box<[u8]>,
     write_buffer: Vec<u8>,
     now: Instant,
@@ -134,7 +143,7 @@ impl Shard {
                     unread: Vec::new(),
                     hungry: Vec::new(),
                     unsent: VecDeque::new(),
-                    awaited_subscriptions: HashMap::new(),
+                    awaited: HashMap::new(),
                     read_buffer: vec![0; READ_MAX].into_boxed_slice(),
                     write_buffer: Vec::new(),
                     now,

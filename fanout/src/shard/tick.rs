@@ -112,7 +112,12 @@ impl Shard {
     /// Says why, then closes.
     pub(super) fn dismiss(&mut self, index: usize, error: &ProtocolError, code: u16) {
         let message = server::error(None, None, error, self.now_ms);
-        self.say_event(index, "error", message, None);
+        let id = self
+            .conns
+            .get(index)
+            .and_then(Conn::form)
+            .and_then(|_| self.stream_cursor(index));
+        self.say_event(index, "error", message, id.as_deref());
         self.close(index, code, error.name.as_str());
     }
 
@@ -167,8 +172,11 @@ impl crate::node::Node {
         if now_ms >= who.expires_at_ms {
             return Due::Expired;
         }
+        // While something is owed, the stuck timer alone judges: who reads nothing cannot answer pings either.
+        let owed = conn.stuck_since.is_some();
         let websocket = matches!(conn.wire, Wire::Ws(_));
-        if websocket && now.duration_since(conn.heard) >= limits.heartbeat_timeout {
+        let silent = now.duration_since(conn.heard);
+        if websocket && !owed && silent >= limits.heartbeat_timeout {
             return Due::Forget;
         }
         if !conn.told_expiring
@@ -177,16 +185,13 @@ impl crate::node::Node {
             return Due::TellExpiring(who.expires_at_ms);
         }
         let quiet = now.duration_since(conn.spoke);
-        let quiet = if websocket {
-            quiet.min(now.duration_since(conn.heard))
-        } else {
-            quiet
-        };
+        let beaten = now.duration_since(conn.beat) < limits.heartbeat_interval;
         match conn.form() {
-            _ if !conn.out.is_empty() => Due::Nothing,
-            Some(_) if now.duration_since(conn.beat) >= limits.heartbeat_interval => Due::Heartbeat,
+            _ if owed => Due::Nothing,
+            Some(_) if !beaten => Due::Heartbeat,
             Some(Form::Sse) if quiet >= COMMENT_AFTER => Due::Comment,
-            None if quiet >= limits.heartbeat_interval => Due::Heartbeat,
+            // A reader that only listens must be asked whether it lives, however much is sent to it.
+            None if !beaten && silent.max(quiet) >= limits.heartbeat_interval => Due::Heartbeat,
             _ => Due::Nothing,
         }
     }

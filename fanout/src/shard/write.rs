@@ -124,7 +124,7 @@ impl Shard {
         let Some(mut conn) = self.conns.try_remove(index) else {
             return;
         };
-        self.awaited_subscriptions.remove(&conn.serial);
+        self.awaited.remove(&conn.serial);
         match &mut conn.wire {
             Wire::Ws(ws) => {
                 drop(self.poll.registry().deregister(&mut ws.socket));

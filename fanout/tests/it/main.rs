@@ -2,6 +2,7 @@
 #![allow(clippy::unwrap_used)]
 
 mod flow;
+mod life;
 mod streams;
 mod subscribe;
 mod world;

@@ -168,13 +168,22 @@ impl World {
     }
 
     pub(crate) async fn ws_at(&self, path: &str, token: &str) -> Ws {
+        self.handshake(path, Some(format!("rivermouth.v1, bearer.{token}")))
+            .await
+    }
+
+    pub(crate) async fn ws_without_token(&self, path: &str) -> Ws {
+        self.handshake(path, None).await
+    }
+
+    async fn handshake(&self, path: &str, offered: Option<String>) -> Ws {
         let mut request = format!("ws://{}{path}", self.address)
             .into_client_request()
             .unwrap();
-        let offered = format!("rivermouth.v1, bearer.{token}");
-        request
-            .headers_mut()
-            .insert("sec-websocket-protocol", offered.parse().unwrap());
+        if let Some(offered) = offered {
+            let name = "sec-websocket-protocol";
+            request.headers_mut().insert(name, offered.parse().unwrap());
+        }
         let socket = TcpStream::connect(self.address).await.unwrap();
         let (socket, _) = client_async(request, socket).await.unwrap();
         Ws {
