@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
 # Every test: starts one Kafka and one PostgreSQL on free loopback ports, runs `cargo test`, stops both by pid.
 #
-# usage: scripts/test.sh [arguments of cargo test]
+# usage: scripts/test.sh [arguments of cargo test instead of --workspace, such as -p broker]
 set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/.."
 
@@ -90,8 +90,10 @@ start_python() {
 
 # --- now ------------------------------------------------------------------------------------------
 
+what=("$@")
+[ $# != 0 ] || what=(--workspace)
 echo "building"
-cargo test --locked --workspace --no-run
+cargo test --locked --no-run "${what[@]}"
 start_python
 echo "starting PostgreSQL and Kafka"
 start_postgres
@@ -100,4 +102,4 @@ RIVERMOUTH_TEST_KAFKA=$(cat "$work/kafka/bootstrap")
 export RIVERMOUTH_TEST_KAFKA
 # Thousands of sockets in one process.
 ulimit -n "$(ulimit -Hn)" || true
-cargo test --locked --workspace "$@"
+cargo test --locked "${what[@]}"
