@@ -11,6 +11,8 @@ use super::ledger::Looked;
 
 /// How long all of it may take; less than a publish may wait.
 const DEADLINE: Duration = Duration::from_secs(4);
+/// How long the store may take; after that it counts as away.
+const STORE_DEADLINE: Duration = Duration::from_secs(2);
 /// Most records that are read from the log's beginning when the store is away.
 const RECORDS_MAX: i64 = 200_000;
 
@@ -87,10 +89,18 @@ impl Lookup {
     async fn checkpoint(&self, channels: &[Channel]) -> Result<Option<store::Checkpoint>, ()> {
         match &self.store {
             None => Ok(None),
-            Some(store) => store
-                .checkpoint(&self.place, channels, 0)
-                .await
-                .map_err(|error| tracing::warn!(%error, place = %self.place, "no checkpoint")),
+            Some(store) => {
+                let asked = store.checkpoint(&self.place, channels, 0);
+                match tokio::time::timeout(STORE_DEADLINE, asked).await {
+                    Ok(answer) => answer.map_err(
+                        |error| tracing::warn!(%error, place = %self.place, "no checkpoint"),
+                    ),
+                    Err(_) => {
+                        tracing::warn!(place = %self.place, "the checkpoint took too long");
+                        Err(())
+                    }
+                }
+            }
         }
     }
 }
