@@ -108,6 +108,14 @@ await_gone() { # PID SECONDS
   done
 }
 
+await_stopped() { # PID: a stopped process still runs until its last thread has noticed
+  local deadline=$((SECONDS + 10))
+  while ps -L -p "$1" -o stat= 2>/dev/null | grep -qv '^T'; do
+    ((SECONDS < deadline)) || fail "pid $1 does not stop"
+    sleep 0.05
+  done
+}
+
 stop_broker() { # N: politely, and after 20 s not
   local pid
   if pid=$(broker_pid "$1"); then
@@ -270,6 +278,7 @@ signal() { # SIGNAL N
   need_broker "${2-}"
   pid=$(broker_pid "$2") || fail "broker $2 of $dir is not running"
   kill "-$1" "$pid"
+  [[ $1 != STOP ]] || await_stopped "$pid"
   [[ $1 != KILL ]] || { await_gone "$pid" 10 || fail "broker $2 (pid $pid) does not die"; rm -f "$dir/broker-$2.pid"; }
 }
 
