@@ -14,11 +14,13 @@ use tokio::{
 };
 
 use crate::{
+    chunk::{Chunk, Gap, Wanted},
     event::Delivered,
-    hub::{Command, From, Pull, Reply},
     node::Node,
+    pull::{Command, Pull, Reply},
     start::narrowed,
-    tier::{Chunk, Gap, Spot, Wanted},
+    sub::From,
+    tier::Spot,
 };
 
 /// Bytes of one pull while a page is put together.

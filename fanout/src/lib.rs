@@ -5,18 +5,23 @@
 //! that are behind pull from the ring, the store or the log at their own pace ([`tier`], [`plan`]).
 #![cfg_attr(test, allow(clippy::unwrap_used))]
 
+mod chunk;
 mod event;
 mod guard;
 mod history;
 mod http;
 mod hub;
+mod mailbox;
 mod metrics;
 mod node;
+mod pipe;
 mod place;
 mod plan;
+mod pull;
 mod ring;
 mod shard;
 mod start;
+mod sub;
 mod tier;
 
 use std::{
@@ -42,10 +47,11 @@ use crate::{
     event::Framer,
     guard::Door,
     hub::{Hub, HubConfig},
+    mailbox::ToShard,
     metrics::FanoutMetrics,
     node::Node,
     place::Directory,
-    shard::{Shard, ToShard},
+    shard::Shard,
     tier::{CatchUp, Scanner, Tiers},
 };
 

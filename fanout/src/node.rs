@@ -14,7 +14,7 @@ use service::origin::Origins;
 use tokio::{runtime::Handle, sync::mpsc};
 
 use crate::{
-    guard::Door, hub::Command, metrics::FanoutMetrics, place::Directory, shard::Mailbox,
+    guard::Door, mailbox::Mailbox, metrics::FanoutMetrics, place::Directory, pull::Command,
     tier::Tiers,
 };
 

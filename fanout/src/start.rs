@@ -7,9 +7,8 @@ use protocol::{
 };
 
 use crate::{
-    hub::From,
     node::Node,
-    shard::{Mode, Start, Sub, window_of},
+    sub::{From, Mode, Start, Sub, Window},
 };
 
 /// A subscription that is ready to begin.
@@ -57,7 +56,7 @@ pub(crate) fn prepare(
         slot: 0,
         next: 0,
         announce: subscribe.since != Since::Latest,
-        window: window_of(subscribe.window),
+        window: Window::of(subscribe.window),
         opening: None,
     };
     let owner = matches!(read, Read::IfJobOwner).then(|| who.sub.as_str().into());

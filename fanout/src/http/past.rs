@@ -10,7 +10,7 @@ use http::StatusCode;
 use protocol::{ProtocolError, access::may_read_history, client::History, token::Use};
 use service::http::json;
 
-use super::edge::{self, Asked};
+use super::{edge, edge::Asked};
 use crate::{history as pages, node::Node};
 
 pub(super) async fn history(State(node): State<Arc<Node>>, request: Request) -> Response {

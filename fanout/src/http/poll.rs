@@ -13,16 +13,14 @@ use service::http::json;
 use tokio::time::{Instant, timeout_at};
 
 use super::{
-    edge::{self, Asked, Refusal},
-    stream::{first_chunk, pull, subscriptions},
+    edge, edge::Asked, edge::Refusal, stream::first_chunk, stream::pull, stream::subscriptions,
 };
 use crate::{
+    chunk::{Chunk, Gap},
     event::Delivered,
-    hub::From,
     node::Node,
-    shard::{Start, Step, Sub},
     start::Prepared,
-    tier::{Chunk, Gap},
+    sub::{From, Start, Step, Sub},
 };
 
 /// Events of one answer.

@@ -20,14 +20,16 @@ use schemas::Channel;
 use tokio::{sync::oneshot, time::Instant};
 use uuid::Uuid;
 
-use super::edge::{self, Asked, Refusal};
+use super::{edge, edge::Asked, edge::Refusal};
 use crate::{
+    chunk::Chunk,
     history::ask,
-    hub::{From, Pull, Reply},
+    mailbox::{NewStream, ToShard},
     node::Node,
-    shard::{Form, NewStream, Opening, Pipe, PipeBody, Start, Sub, ToShard},
+    pipe::{Form, Pipe, PipeBody, Signal},
+    pull::{Pull, Reply},
     start::{Prepared, prepare},
-    tier::Chunk,
+    sub::{From, Opening, Start, Sub},
 };
 
 /// Bytes of each channel's first chunk.
@@ -88,7 +90,13 @@ async fn stream(
         Err(refusal) => return asked.refuse(refusal),
     };
     let shard = Arc::clone(node.shard());
-    let pipe = Pipe::new(Arc::clone(&shard));
+    let bell = Arc::clone(&shard);
+    let pipe = Pipe::new(Box::new(move |key, signal| {
+        bell.post(match signal {
+            Signal::Drained => ToShard::Drained(key),
+            Signal::Gone => ToShard::Gone(key),
+        });
+    }));
     if form == Form::Sse {
         pipe.open(Bytes::from_static(b"retry: 1000\n\n"));
     }

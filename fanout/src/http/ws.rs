@@ -22,10 +22,10 @@ use tokio::net::TcpStream;
 use tokio_tungstenite::tungstenite::handshake::derive_accept_key;
 use uuid::Uuid;
 
-use super::edge::{self, Asked};
+use super::{edge, edge::Asked};
 use crate::{
+    mailbox::{Admission, NewConnection, Sugar, ToShard},
     node::Node,
-    shard::{Admission, NewConnection, Sugar, ToShard},
 };
 
 /// How long the upgrade may take after the answer was sent.

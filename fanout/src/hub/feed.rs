@@ -5,8 +5,8 @@ use std::collections::HashMap;
 use schemas::Channel;
 use tokio::time::Instant;
 
-use super::{hot::Slot, pull::Pull};
-use crate::place::Place;
+use super::hot::Slot;
+use crate::{place::Place, pull::Pull};
 
 /// A durable partition with interest, or the ephemeral one beside it.
 #[derive(Debug)]

@@ -5,10 +5,10 @@ use std::sync::Arc;
 use schemas::{Channel, Event};
 use tokio::time::Instant;
 
-use super::pull::Pull;
 use crate::{
     event::Delivered,
     place::Place,
+    pull::Pull,
     tier::{Scanned, Tiers, Warm},
 };
 

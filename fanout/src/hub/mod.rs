@@ -5,7 +5,6 @@
 
 mod feed;
 mod hot;
-mod pull;
 mod serve;
 mod work;
 
@@ -25,16 +24,15 @@ use tokio::{
 use tokio_util::sync::CancellationToken;
 
 use crate::{
+    mailbox::{Mailbox, ToShard},
     metrics::FanoutMetrics,
     place::{Directory, Place},
-    shard::{Mailbox, ToShard},
+    pull::Command,
     tier::{CatchUp, Scanned, Tiers},
 };
 use feed::{Feed, Phase};
 use hot::{Aged, Slot};
 use work::Done;
-
-pub(crate) use pull::{Command, From, Pull, Reply};
 
 /// Records taken from the reader at once: a round.
 const BATCH: usize = 512;

@@ -4,16 +4,14 @@ use std::sync::Arc;
 
 use protocol::{ErrorName, ProtocolError, server::GapReason};
 
-use super::{
-    From, Hub, Pull, Reply,
-    feed::{Feed, Phase},
-    hot::{Hot, Slot, Warming},
-    work::{self, Done},
-};
+use super::{Hub, feed::Feed, feed::Phase, hot::Hot, hot::Slot, hot::Warming, work, work::Done};
 use crate::{
+    chunk::{Chunk, Gap, Pulled},
+    mailbox::ToShard,
     place::Place,
-    shard::ToShard,
-    tier::{Chunk, Fetch, Gap, Pulled, Spot, Warm},
+    pull::{Pull, Reply},
+    sub::From,
+    tier::{Fetch, Spot, Warm},
 };
 
 impl Hub {
@@ -147,7 +145,7 @@ impl Hub {
         let read_to = feed.read_to;
         let place = feed.place.clone();
         let Some(Slot::Hot(hot)) = feed.slots.get_mut(&pull.channel) else {
-            return self.answer(pull.reply, Err(crate::tier::away()));
+            return self.answer(pull.reply, Err(crate::chunk::away()));
         };
         hot.used = self.now;
         if let Err(error) = may_read_job(&pull, hot) {

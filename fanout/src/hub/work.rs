@@ -7,11 +7,14 @@ use protocol::{ErrorName, ProtocolError};
 use schemas::Channel;
 use tokio::time::timeout;
 
-use super::{From, Hub, Pull, RETRY, feed::Phase, hot::Slot};
+use super::{Hub, RETRY, feed::Phase, hot::Slot};
 use crate::{
+    chunk::away,
+    mailbox::ToShard,
     place::Place,
-    shard::ToShard,
-    tier::{Spot, Tiers, Warm, away},
+    pull::Pull,
+    sub::From,
+    tier::{Spot, Tiers, Warm},
 };
 
 /// How long the broker may take to name a partition's end.

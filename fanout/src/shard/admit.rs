@@ -5,8 +5,12 @@ use std::sync::Arc;
 use protocol::{Identity, ProtocolError, access::may_read, client, close, server, token::Use};
 use serde_json::json;
 
-use super::{ConnKey, Opening, Shard, Sub, Sugar, deliver::line_of};
-use crate::start;
+use super::{Shard, deliver::line_of};
+use crate::{
+    mailbox::Sugar,
+    start,
+    sub::{ConnKey, Opening, Sub},
+};
 
 impl Shard {
     pub(super) fn connect(&mut self, key: ConnKey, id: Option<String>, token: &str) {

@@ -5,14 +5,12 @@ use std::sync::Arc;
 use mio::{Interest, Token};
 use protocol::{Identity, close, server};
 
-use super::{
-    Admission, NewConnection, NewStream, Shard, SubKey,
-    conn::{Conn, Phase, Wire},
-    deliver::line_of,
-    out,
-    ws::Ws,
+use super::{Shard, conn::Conn, conn::Phase, conn::Wire, deliver::line_of, out, ws::Ws};
+use crate::{
+    guard::Guard,
+    mailbox::{Admission, NewConnection, NewStream},
+    sub::SubKey,
 };
-use crate::guard::Guard;
 
 impl Shard {
     pub(super) fn adopt(&mut self, new: NewConnection) {

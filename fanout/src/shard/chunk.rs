@@ -6,14 +6,11 @@ use protocol::{ErrorName, ProtocolError, close, server};
 use serde_json::json;
 use tokio::time::Instant;
 
-use super::{
-    ConnKey, Mode, Shard, SubKey,
-    deliver::{is_websocket, line_of},
-    sub::{Start, Step, Sub},
-};
+use super::{Shard, deliver::is_websocket, deliver::line_of};
 use crate::{
-    hub::{Command, From, Pull, Reply},
-    tier::{Chunk, Gap},
+    chunk::{Chunk, Gap},
+    pull::{Command, Pull, Reply},
+    sub::{ConnKey, From, Mode, Start, Step, Sub, SubKey},
 };
 
 /// Bytes of one pull: several may be under way at once within the connection's bound.

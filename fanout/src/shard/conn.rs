@@ -6,14 +6,13 @@ use bytes::Bytes;
 use protocol::{Bucket, Identity};
 use schemas::Channel;
 
-use super::{
-    ConnKey,
-    out::Out,
-    stream::{Form, Pipe},
-    sub::Sub,
-    ws::Ws,
+use super::{out::Out, ws::Ws};
+use crate::{
+    event::Delivered,
+    guard::Guard,
+    pipe::{Form, Pipe},
+    sub::{ConnKey, Sub},
 };
-use crate::{event::Delivered, guard::Guard};
 
 /// A connection of a shard.
 #[derive(Debug)]

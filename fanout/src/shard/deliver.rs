@@ -6,14 +6,12 @@ use bytes::Bytes;
 use protocol::server;
 use schemas::Channel;
 
-use super::{
-    Form, Mode, Shard, Sub, SubKey,
-    conn::{Conn, Wire},
-    sub::Step,
-};
+use super::{Shard, conn::Conn, conn::Wire};
 use crate::{
     event::{Delivered, sse_block},
-    hub::Command,
+    pipe::Form,
+    pull::Command,
+    sub::{Mode, Step, Sub, SubKey},
 };
 
 impl Shard {

@@ -7,11 +7,8 @@ mod adopt;
 mod chunk;
 mod conn;
 mod deliver;
-mod mailbox;
 mod out;
 mod request;
-mod stream;
-mod sub;
 mod tick;
 mod write;
 mod ws;
@@ -25,18 +22,17 @@ use std::{
 };
 
 use mio::{Events, Poll, Token, Waker};
-use protocol::Identity;
 use schemas::Channel;
 use slab::Slab;
 
-use crate::{guard::Guard, hub::Command, node::Node};
+use crate::{
+    mailbox::{Mailbox, Sugar, ToShard},
+    node::Node,
+    pull::Command,
+    sub::{ConnKey, SubKey},
+};
 use conn::{Conn, Phase};
 use ws::READ_MAX;
-
-pub(crate) use mailbox::{ConnKey, Mailbox, SubKey, ToShard};
-pub(crate) use request::window_of;
-pub(crate) use stream::{Form, Pipe, PipeBody};
-pub(crate) use sub::{Mode, Opening, Start, Step, Sub, Window};
 
 /// The mailbox's token; connections have their place in the slab.
 const MAILBOX: Token = Token(usize::MAX);
@@ -44,47 +40,6 @@ const MAILBOX: Token = Token(usize::MAX);
 const GOODBYE: Duration = Duration::from_secs(5);
 /// How often time is looked at.
 const TICK: Duration = Duration::from_millis(500);
-
-/// A WebSocket whose handshake is done.
-#[derive(Debug)]
-pub(crate) struct NewConnection {
-    pub(crate) id: Box<str>,
-    pub(crate) socket: std::net::TcpStream,
-    pub(crate) early: Vec<u8>,
-    /// Who it is, that it will say so, or why it must go at once.
-    pub(crate) who: Admission,
-    /// The subscription that the path makes.
-    pub(crate) sugar: Option<Sugar>,
-    pub(crate) guard: Guard,
-}
-
-/// The subscription that a path makes, or why it cannot.
-#[derive(Debug)]
-pub(crate) struct Sugar {
-    /// The channel as the path names it.
-    pub(crate) channel: String,
-    pub(crate) subscribe: Result<Box<protocol::client::Subscribe>, protocol::ProtocolError>,
-}
-
-/// What the handshake knows of a client.
-#[derive(Debug)]
-pub(crate) enum Admission {
-    Known(Arc<Identity>),
-    /// A `connect` request must come first.
-    Awaited,
-    Refused(protocol::ProtocolError),
-}
-
-/// A streamed HTTP answer, its first chunks pulled.
-#[derive(Debug)]
-pub(crate) struct NewStream {
-    pub(crate) id: Box<str>,
-    pub(crate) who: Arc<Identity>,
-    pub(crate) pipe: Arc<Pipe>,
-    pub(crate) form: Form,
-    pub(crate) subs: Vec<(Sub, Box<crate::tier::Chunk>)>,
-    pub(crate) guard: Guard,
-}
 
 /// A thread's worth of connections.
 pub(crate) struct Shard {

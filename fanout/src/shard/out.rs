@@ -41,10 +41,6 @@ impl Out {
         self.queued + self.partial.len()
     }
 
-    pub(crate) fn is_empty(&self) -> bool {
-        self.queue.is_empty() && self.partial.is_empty()
-    }
-
     /// The socket did not take everything the last time.
     pub(crate) fn is_blocked(&self) -> bool {
         !self.partial.is_empty()

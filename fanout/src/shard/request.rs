@@ -10,13 +10,14 @@ use protocol::{
 };
 use serde_json::{Value, json};
 
-use super::{
-    ConnKey, Mode, Phase, Shard, ToShard, Window,
-    conn::Wire,
-    deliver::line_of,
-    ws::{Inbound, Turn},
+use super::{Phase, Shard, conn::Wire, deliver::line_of, ws::Inbound, ws::Turn};
+use crate::{
+    chunk::Wanted,
+    history,
+    mailbox::ToShard,
+    node::Node,
+    sub::{ConnKey, Mode},
 };
-use crate::{history, node::Node, tier::Wanted};
 
 impl Shard {
     /// A socket has something to read.
@@ -335,9 +336,4 @@ impl Node {
             user: who.sub.as_str().into(),
         }
     }
-}
-
-/// A window, if one was asked for.
-pub(crate) fn window_of(asked: Option<u32>) -> Option<Box<Window>> {
-    asked.map(|max| Box::new(Window::new(max)))
 }

@@ -4,12 +4,8 @@ use std::time::{Duration, Instant};
 
 use protocol::{ErrorName, ProtocolError, close, server};
 
-use super::{
-    Form, Mode, Shard,
-    conn::{Conn, Phase, Wire},
-    deliver::is_websocket,
-    out::PING,
-};
+use super::{Shard, conn::Conn, conn::Phase, conn::Wire, deliver::is_websocket, out::PING};
+use crate::{pipe::Form, sub::Mode};
 
 /// A comment keeps proxies from cutting a quiet event stream.
 const COMMENT_AFTER: Duration = Duration::from_secs(12);

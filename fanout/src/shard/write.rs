@@ -2,11 +2,8 @@
 
 use bytes::Bytes;
 
-use super::{
-    GOODBYE, Mode, Shard,
-    conn::{Phase, Wire},
-    out::{Flushed, close_frame},
-};
+use super::{GOODBYE, Shard, conn::Phase, conn::Wire, out::Flushed, out::close_frame};
+use crate::sub::Mode;
 
 impl Shard {
     /// Queues one message of ours; line or block, as the wire needs it.

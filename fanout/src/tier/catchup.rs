@@ -16,12 +16,13 @@ use state::ChannelState;
 use tokio::{sync::mpsc, task::JoinSet, time::timeout};
 use tokio_util::sync::CancellationToken;
 
-use super::{Chunk, Gap, STEP, Tiers, away};
+use super::{STEP, Tiers};
 use crate::{
+    chunk::{Chunk, Gap, away},
     event::Delivered,
-    hub::Reply,
     place::Place,
     plan::{self, Extent, Source},
+    pull::Reply,
 };
 
 /// Partitions served at the same time.

@@ -10,11 +10,9 @@ use schemas::Channel;
 use state::{ChannelState, Judged};
 
 use super::{
-    Tiers, away,
-    catchup::{Fetch, PASS, States, answer},
-    scan::ScanError,
+    Tiers, catchup::Fetch, catchup::PASS, catchup::States, catchup::answer, scan::ScanError,
 };
-use crate::{event::Delivered, place::Place, plan::Extent};
+use crate::{chunk::away, event::Delivered, place::Place, plan::Extent};
 
 /// A pull that the log answers: filled while the scan passes.
 pub(super) struct Pass {

@@ -7,8 +7,12 @@ use state::Judged;
 use store::HistoryFilter;
 use tokio::time::timeout;
 
-use super::{STEP, Spot, Tiers, Wanted, away};
-use crate::{event::Delivered, plan};
+use super::{STEP, Spot, Tiers};
+use crate::{
+    chunk::{Wanted, away},
+    event::Delivered,
+    plan,
+};
 
 /// How long the log may be searched for older events.
 const SEARCH: Duration = Duration::from_secs(4);

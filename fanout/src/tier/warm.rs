@@ -14,8 +14,8 @@ use state::{Acceptance, ChannelState, IdState, Judged, ProducerState};
 use store::ChannelCheckpoint;
 use tokio::time::timeout;
 
-use super::{STEP, Tiers, away, scan::Scanned};
-use crate::{event::Delivered, place::Place, ring::Ring};
+use super::{STEP, Tiers, scan::Scanned};
+use crate::{chunk::away, event::Delivered, place::Place, ring::Ring};
 
 /// Rows of each channel that come with its checkpoint, so that most resumes find their place in the ring.
 pub(super) const TAIL: usize = 128;

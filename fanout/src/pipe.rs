@@ -12,7 +12,7 @@ use bytes::{Bytes, BytesMut};
 use http_body_util::BodyExt;
 use hyper::body::{Body, Frame};
 
-use super::{ConnKey, Mailbox, ToShard};
+use crate::sub::ConnKey;
 
 /// Bytes that hyper may still owe the client before the shard waits.
 const PIPE_MAX: usize = 32 * 1024;
@@ -26,11 +26,30 @@ pub(crate) enum Form {
     Lines,
 }
 
+/// What the reading end tells the shard.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Signal {
+    /// It took what was queued: there is room again.
+    Drained,
+    /// It was dropped: nobody reads.
+    Gone,
+}
+
+/// Hears the signals of a connection's pipe. Must not block.
+pub(crate) type Notify = Box<dyn Fn(ConnKey, Signal) + Send + Sync>;
+
 /// The pipe between the shard and one answer's body.
-#[derive(Debug)]
 pub(crate) struct Pipe {
     state: Mutex<State>,
-    mailbox: Arc<Mailbox>,
+    notify: Notify,
+}
+
+impl std::fmt::Debug for Pipe {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Pipe")
+            .field("state", &self.state)
+            .finish_non_exhaustive()
+    }
 }
 
 #[derive(Debug, Default)]
@@ -48,15 +67,15 @@ struct State {
 }
 
 impl Pipe {
-    pub(crate) fn new(mailbox: Arc<Mailbox>) -> Arc<Self> {
+    pub(crate) fn new(notify: Notify) -> Arc<Self> {
         Arc::new(Self {
             state: Mutex::default(),
-            mailbox,
+            notify,
         })
     }
 
     /// The shard took the connection over and calls it this.
-    pub(super) fn owned_by(&self, key: ConnKey) -> bool {
+    pub(crate) fn owned_by(&self, key: ConnKey) -> bool {
         let mut state = self.lock();
         state.key = Some(key);
         !state.gone
@@ -68,14 +87,14 @@ impl Pipe {
     }
 
     /// Whether there is room for the next message; if not, the shard hears of it when there is.
-    pub(super) fn has_room(&self) -> bool {
+    pub(crate) fn has_room(&self) -> bool {
         let mut state = self.lock();
         let room = state.bytes < PIPE_MAX;
         state.blocked = !room;
         room
     }
 
-    pub(super) fn push(&self, messages: impl Iterator<Item = Bytes>) {
+    pub(crate) fn push(&self, messages: impl Iterator<Item = Bytes>) {
         let waker = {
             let mut state = self.lock();
             for message in messages {
@@ -90,7 +109,7 @@ impl Pipe {
     }
 
     /// The stream ends after what is in the pipe.
-    pub(super) fn finish(&self) {
+    pub(crate) fn finish(&self) {
         let waker = {
             let mut state = self.lock();
             state.finished = true;
@@ -148,7 +167,7 @@ impl Body for PipeBody {
             && let Some(key) = state.key
         {
             drop(state);
-            self.0.mailbox.post(ToShard::Drained(key));
+            (self.0.notify)(key, Signal::Drained);
         }
         Poll::Ready(Some(Ok(Frame::data(data))))
     }
@@ -163,7 +182,7 @@ impl Drop for PipeBody {
             state.key
         };
         if let Some(key) = key {
-            self.0.mailbox.post(ToShard::Gone(key));
+            (self.0.notify)(key, Signal::Gone);
         }
     }
 }

@@ -4,7 +4,36 @@ use std::collections::VecDeque;
 
 use schemas::Channel;
 
-use crate::{event::Delivered, hub::From, tier::Wanted};
+use crate::{chunk::Wanted, event::Delivered};
+
+/// A connection of a shard, for as long as it lives: places are used again, serials are not.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub(crate) struct ConnKey {
+    pub(crate) index: usize,
+    pub(crate) serial: u64,
+}
+
+/// A subscription of a connection.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub(crate) struct SubKey {
+    pub(crate) conn: ConnKey,
+    pub(crate) serial: u64,
+}
+
+/// Where a pull begins.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum From {
+    /// This offset and later.
+    Next(i64),
+    /// The end, as of now.
+    Latest,
+    /// The first that is left.
+    Earliest,
+    /// The first event at this time or later, Unix milliseconds.
+    Time(i64),
+    /// The last n wanted events.
+    Last(u32),
+}
 
 /// A subscription of a connection.
 #[derive(Debug)]
@@ -75,6 +104,11 @@ impl Window {
             max: max as usize,
             unacked: VecDeque::new(),
         }
+    }
+
+    /// The window that was asked for, if one was.
+    pub(crate) fn of(asked: Option<u32>) -> Option<Box<Self>> {
+        asked.map(|max| Box::new(Self::new(max)))
     }
 
     pub(crate) fn is_full(&self) -> bool {

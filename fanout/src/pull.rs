@@ -6,8 +6,9 @@ use schemas::Channel;
 use tokio::{sync::oneshot, time::Instant};
 
 use crate::{
-    shard::{Mailbox, SubKey, ToShard},
-    tier::{Pulled, Wanted},
+    chunk::{Pulled, Wanted},
+    mailbox::{Mailbox, ToShard},
+    sub::{From, SubKey},
 };
 
 /// A question for the events of one channel.
@@ -29,21 +30,6 @@ pub(crate) struct Pull {
     /// When it was asked: it is answered within the request timeout, with an error if need be.
     pub(crate) asked: Instant,
     pub(crate) reply: Reply,
-}
-
-/// Where a pull begins.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum From {
-    /// This offset and later.
-    Next(i64),
-    /// The end, as of now.
-    Latest,
-    /// The first that is left.
-    Earliest,
-    /// The first event at this time or later, Unix milliseconds.
-    Time(i64),
-    /// The last n wanted events.
-    Last(u32),
 }
 
 /// Who hears the answer. Dropping it unanswered is seen by the asker as a lost node.

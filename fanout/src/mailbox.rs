@@ -10,29 +10,20 @@ use std::{
 
 use bytes::Bytes;
 use mio::Waker;
-use protocol::ProtocolError;
+use protocol::{Identity, ProtocolError};
 use schemas::Channel;
 use tokio::sync::Notify;
 
-use super::{NewConnection, NewStream};
-use crate::{event::Delivered, tier::Chunk};
+use crate::{
+    chunk::Chunk,
+    event::Delivered,
+    guard::Guard,
+    pipe::{Form, Pipe},
+    sub::{ConnKey, Sub, SubKey},
+};
 
 /// Rounds of the hubs that a shard may have unread before the hubs wait for it.
 const ROUNDS_MAX: usize = 64;
-
-/// A connection of a shard, for as long as it lives: places are used again, serials are not.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-pub(crate) struct ConnKey {
-    pub(crate) index: usize,
-    pub(crate) serial: u64,
-}
-
-/// A subscription of a connection.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-pub(crate) struct SubKey {
-    pub(crate) conn: ConnKey,
-    pub(crate) serial: u64,
-}
 
 /// What a shard is told.
 #[derive(Debug)]
@@ -114,7 +105,7 @@ impl Mailbox {
     }
 
     /// Everything that came since the last time, into `into`, which must be empty.
-    pub(super) fn take(&self, into: &mut Vec<ToShard>) {
+    pub(crate) fn take(&self, into: &mut Vec<ToShard>) {
         self.rung.store(false, Ordering::Release);
         std::mem::swap(&mut *self.lock(), into);
         if self.rounds.swap(0, Ordering::AcqRel) >= ROUNDS_MAX {
@@ -134,4 +125,45 @@ impl Mailbox {
     fn lock(&self) -> std::sync::MutexGuard<'_, Vec<ToShard>> {
         self.queue.lock().unwrap_or_else(PoisonError::into_inner)
     }
+}
+
+/// A WebSocket whose handshake is done.
+#[derive(Debug)]
+pub(crate) struct NewConnection {
+    pub(crate) id: Box<str>,
+    pub(crate) socket: std::net::TcpStream,
+    pub(crate) early: Vec<u8>,
+    /// Who it is, that it will say so, or why it must go at once.
+    pub(crate) who: Admission,
+    /// The subscription that the path makes.
+    pub(crate) sugar: Option<Sugar>,
+    pub(crate) guard: Guard,
+}
+
+/// The subscription that a path makes, or why it cannot.
+#[derive(Debug)]
+pub(crate) struct Sugar {
+    /// The channel as the path names it.
+    pub(crate) channel: String,
+    pub(crate) subscribe: Result<Box<protocol::client::Subscribe>, ProtocolError>,
+}
+
+/// What the handshake knows of a client.
+#[derive(Debug)]
+pub(crate) enum Admission {
+    Known(Arc<Identity>),
+    /// A `connect` request must come first.
+    Awaited,
+    Refused(ProtocolError),
+}
+
+/// A streamed HTTP answer, its first chunks pulled.
+#[derive(Debug)]
+pub(crate) struct NewStream {
+    pub(crate) id: Box<str>,
+    pub(crate) who: Arc<Identity>,
+    pub(crate) pipe: Arc<Pipe>,
+    pub(crate) form: Form,
+    pub(crate) subs: Vec<(Sub, Box<Chunk>)>,
+    pub(crate) guard: Guard,
 }
