@@ -26,7 +26,10 @@ use crate::metrics::IngestMetrics;
 /// Letters taken in before the log's answers are looked at again.
 const LETTERS_MAX: usize = 256;
 /// Channels looked up in one go.
-const LOOKS_MAX: usize = 64;
+const LOOKS_MAX: usize = 256;
+/// How long channels that catch up keep others from being looked up: each lookup makes the reading of the
+/// log begin anew further back, and in a storm of new channels it would never get to the end.
+const CATCH_UP: Duration = Duration::from_secs(1);
 /// How often deadlines are looked at while something waits, and while nothing does.
 const TICK_BUSY: Duration = Duration::from_millis(100);
 const TICK_IDLE: Duration = Duration::from_secs(5);
@@ -58,6 +61,7 @@ impl Sender {
             flights: VecDeque::new(),
             looks: VecDeque::new(),
             looking: false,
+            looked: Instant::now(),
             questions: JoinSet::new(),
             batches: None,
             started: Instant::now(),
@@ -79,6 +83,8 @@ struct Run {
     flights: VecDeque<Flight>,
     looks: VecDeque<Question>,
     looking: bool,
+    /// When the last lookup was answered.
+    looked: Instant,
     questions: JoinSet<Told>,
     batches: Option<mpsc::Receiver<Batch>>,
     started: Instant,
@@ -286,7 +292,8 @@ impl Run {
 
     /// Looks up what waits to be looked up, together, one question at a time.
     fn look(&mut self) {
-        if self.looking || self.looks.is_empty() {
+        let behind = self.ledger.is_catching_up() && self.looked.elapsed() < CATCH_UP;
+        if self.looking || behind || self.looks.is_empty() {
             return;
         }
         self.looking = true;
@@ -313,6 +320,7 @@ impl Run {
         match told {
             Ok(Told::Looked(questions, looked)) => {
                 self.looking = false;
+                self.looked = Instant::now();
                 match looked {
                     Some(looked) => {
                         for (question, looked) in questions.iter().zip(looked) {

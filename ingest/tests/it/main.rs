@@ -54,4 +54,5 @@ on_both! {
     outbox::a_takeover_makes_the_first_owner_stale
     outbox::a_skipped_number_is_named
     outbox::records_of_others_in_between_change_nothing
+    outbox::a_storm_of_new_outboxes_gets_through
 }

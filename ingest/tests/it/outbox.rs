@@ -273,3 +273,28 @@ pub async fn records_of_others_in_between_change_nothing(world: World) {
             .contains("rivermouth_ingest_read_back_records_total")
     );
 }
+
+pub async fn a_storm_of_new_outboxes_gets_through(world: World) {
+    let nodes = [Arc::new(world.node().await), Arc::new(world.node().await)];
+    let who = identity(&backend());
+    // Every channel is new to both gateways, and both write to all partitions.
+    let mut tasks = tokio::task::JoinSet::new();
+    for outbox in 0..600_usize {
+        let (node, who) = (Arc::clone(&nodes[outbox % 2]), Arc::clone(&who));
+        tasks.spawn(async move {
+            let channel = format!("session.s{outbox}");
+            pipeline(&node, &who, &channel, "p", 0, 0..5).await
+        });
+    }
+    let mut stored = 0;
+    while let Some(told) = tasks.join_next().await {
+        for (seq, answer) in told.unwrap() {
+            let published = answer.unwrap_or_else(|error| panic!("{seq}: {error:?}"));
+            assert!(!published.duplicate);
+            stored += 1;
+        }
+    }
+    assert_eq!(stored, 3_000);
+    let read = world.read(world.topics.events()).await;
+    assert_eq!(read.len(), 3_000, "nothing was written twice");
+}

@@ -74,6 +74,11 @@ impl<T> Ledger<T> {
         }
     }
 
+    /// Whether some channel's outboxes are known only once the log has been read a little further.
+    pub(crate) fn is_catching_up(&self) -> bool {
+        !self.catching.is_empty()
+    }
+
     /// Whether a record with this key may matter, so that it is worth decoding.
     pub(crate) fn tracks(&self, channel: &Channel) -> bool {
         self.tracks.contains(channel)
@@ -148,7 +153,7 @@ impl<T> Ledger<T> {
     }
 
     /// The channel cannot be known now: its jobs are sent away.
-    fn give_up(&mut self, channel: &Channel) {
+    pub(super) fn give_up(&mut self, channel: &Channel) {
         self.tracks.pop(channel);
         self.catching.retain(|catching| catching != channel);
         if let Some(parked) = self.parked.remove(channel) {

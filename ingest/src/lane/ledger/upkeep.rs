@@ -61,7 +61,8 @@ impl<T> Ledger<T> {
             let answer = self.conclude(&front.entry, front.fate);
             self.acts.push_back(Act::Answer(front.entry.job, answer));
         }
-        for parked in self.parked.values_mut() {
+        let mut deserted = Vec::new();
+        for (channel, parked) in &mut self.parked {
             while parked
                 .jobs
                 .front()
@@ -71,6 +72,17 @@ impl<T> Ledger<T> {
                 if let Some(job) = parked.jobs.pop_front() {
                     self.acts.push_back(Act::Answer(job, Answer::Missed));
                 }
+            }
+            if parked.jobs.is_empty() {
+                deserted.push(channel.clone());
+            }
+        }
+        // A question that nobody answered in all that time is asked anew by the next job. Catching up goes
+        // on: it may just be a long way.
+        for channel in deserted {
+            let phase = self.tracks.peek(&channel).map(|track| track.phase);
+            if matches!(phase, Some(Phase::Looking { .. } | Phase::Heading { .. })) {
+                self.give_up(&channel);
             }
         }
     }

@@ -304,6 +304,9 @@ impl World {
         let (question, look) = self.gateways[at]
             .asked
             .swap_remove(usize::try_from(pick).unwrap());
+        if self.roll(30) == 0 {
+            return; // nobody ever hears of it
+        }
         let broken = self.roll(12) == 0;
         let head = self.head();
         if look {
