@@ -87,6 +87,14 @@ impl Breaker {
         }
     }
 
+    /// A record that was let through has been answered without being tried: a duplicate, or one that is not
+    /// its outbox' next. Were it the probe, everybody else would wait for news that never come.
+    pub(crate) fn untried(&mut self, now_ms: u64) {
+        if let State::Probing { .. } = self.state {
+            self.state = State::Open { until_ms: now_ms };
+        }
+    }
+
     pub(crate) fn is_open(&self) -> bool {
         self.state != State::Closed
     }
@@ -207,6 +215,20 @@ mod tests {
         assert_eq!(breaker.admit(2_500, PROBE_MS), Ok(()));
         breaker.record(true, 2_600);
         assert_eq!(breaker.admit(2_600, PROBE_MS), Ok(()));
+        assert!(!breaker.is_open());
+    }
+
+    #[test]
+    fn a_probe_that_was_not_tried_lets_the_next_one_try() {
+        let mut breaker = Breaker::new(BreakerConfig::default());
+        breaker.open(0);
+        let later = millis(BreakerConfig::default().pause);
+        assert!(breaker.admit(later, 60_000).is_ok());
+        assert!(breaker.admit(later, 60_000).is_err());
+        breaker.untried(later);
+        assert!(breaker.admit(later, 60_000).is_ok());
+        breaker.record(true, later);
+        breaker.untried(later);
         assert!(!breaker.is_open());
     }
 

@@ -133,6 +133,13 @@ impl LaneBreaker {
         }
     }
 
+    /// A record was answered without being tried.
+    pub(crate) fn untried(&self) {
+        let now_ms = self.now_ms();
+        let mut breaker = self.breaker.lock().unwrap_or_else(PoisonError::into_inner);
+        breaker.untried(now_ms);
+    }
+
     fn peek(&self) -> Result<(), ProtocolError> {
         let now_ms = self.now_ms();
         let breaker = self.breaker.lock().unwrap_or_else(PoisonError::into_inner);

@@ -348,6 +348,9 @@ impl Run {
     }
 
     fn answer(&self, job: Job<Load>, answer: Answer) {
+        if job.load.record.is_some() {
+            self.sender.breaker.untried();
+        }
         let leaving = self.sender.shutdown.is_started();
         let result = self
             .sender

@@ -4,11 +4,14 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::time::{Duration, Instant};
 
+use ingest::IngestConfig;
+use protocol::ErrorName;
+use protocol::client::parse_publish;
 use serde_json::json;
 use tempfile::TempDir;
 
 use crate::web::Web;
-use crate::world::{World, player};
+use crate::world::{DEADLINE, World, backend, identity, player};
 
 /// A Kafka of this test alone; gone when dropped.
 struct Cluster(TempDir);
@@ -141,4 +144,69 @@ async fn an_unknown_outcome_is_called_so_and_its_retry_ends_as_one_event() {
         .map(|(_, event)| String::from_utf8(event.data.to_vec()).unwrap())
         .collect();
     assert_eq!(data, ["0", "1", "2", "3", "4", "5"]);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_the_log_does_not_answer_in_time_at_shutdown_is_called_unknown() {
+    let cluster = Cluster::start().await;
+    let world = World::at(&cluster.bootstrap()).await;
+    let config = IngestConfig {
+        flush_deadline: Duration::from_millis(300),
+        ..IngestConfig::default()
+    };
+    let node = world.node_with(config, world.pins.clone()).await;
+    let who = identity(&backend());
+    let publish = |seq: u64| parse_publish(numbered(seq).as_bytes()).unwrap();
+    node.gateway.publish(&who, publish(0)).await.unwrap();
+    cluster.run("pause", &["1"]).await;
+
+    let begun = Instant::now();
+    let (told, answered) = tokio::sync::oneshot::channel();
+    let reply = Box::new(move |answer| told.send(answer).unwrap());
+    node.gateway.submit(&who, publish(1), reply);
+    node.shutdown.start();
+    let error = answered.await.unwrap().unwrap_err();
+    assert_eq!(error.name, ErrorName::Timeout);
+    node.shutdown
+        .finished(DEADLINE)
+        .await
+        .expect("every task ends");
+    assert!(
+        begun.elapsed() < Duration::from_secs(3),
+        "{:?}",
+        begun.elapsed()
+    );
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn partitions_added_under_us_stop_publishing() {
+    let cluster = Cluster::start().await;
+    let world = World::at(&cluster.bootstrap()).await;
+    let config = IngestConfig {
+        pins_interval: Duration::from_millis(100),
+        ..IngestConfig::default()
+    };
+    let node = world.node_with(config, world.pins.clone()).await;
+    let (web, user) = (Web::new(), player("u1"));
+    assert_eq!(web.publish(&node, &user, numbered(0)).await.status, 200);
+    assert!(node.health.ready().ok);
+
+    cluster
+        .run("topic", &["grow", world.topics.events(), "5"])
+        .await;
+    let until = Instant::now() + DEADLINE;
+    while node.health.ready().ok {
+        assert!(Instant::now() < until, "the change is noticed");
+        tokio::time::sleep(Duration::from_millis(20)).await;
+    }
+    let answer = web.publish(&node, &user, numbered(1)).await;
+    assert_eq!(
+        (answer.status.as_u16(), answer.error().as_str()),
+        (503, "UNAVAILABLE")
+    );
+    assert!(
+        node.metrics
+            .encode()
+            .contains("rivermouth_ingest_pins_changed 1\n")
+    );
 }
