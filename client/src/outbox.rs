@@ -27,6 +27,9 @@ pub struct Outbox<T> {
     /// are recognised as late.
     round: u64,
     not_before: Option<Instant>,
+    /// After a refusal one record goes ahead alone: sending all of them again to a server that has trouble
+    /// would only have all of them refused again.
+    feeling: bool,
     limit: usize,
 }
 
@@ -62,6 +65,7 @@ impl<T> Outbox<T> {
             entries: VecDeque::new(),
             round: 0,
             not_before: None,
+            feeling: false,
             limit,
         }
     }
@@ -97,6 +101,14 @@ impl<T> Outbox<T> {
             return None;
         }
         self.not_before = None;
+        if self.feeling
+            && self
+                .entries
+                .iter()
+                .any(|entry| entry.sent && entry.item.is_some())
+        {
+            return None;
+        }
         let (at, entry) = self
             .entries
             .iter_mut()
@@ -127,6 +139,7 @@ impl<T> Outbox<T> {
     /// The log has record `seq`. Gives the item back, once.
     pub fn succeeded(&mut self, seq: u64) -> Option<T> {
         let item = self.entry(seq)?.item.take()?;
+        self.feeling = false;
         while self
             .entries
             .front()
@@ -155,6 +168,7 @@ impl<T> Outbox<T> {
         if refusal.retryable {
             // TIMEOUT is retryable too: the outcome is unknown and the number makes a second copy void.
             self.rewind();
+            self.feeling = true;
             self.not_before = refusal
                 .retry_after_ms
                 .map(|ms| now + Duration::from_millis(ms));
@@ -227,7 +241,10 @@ mod tests {
         let unknown = refusal("TIMEOUT", true, None);
         assert_eq!(outbox.refused(5, 0, &unknown, now), Refused::Again);
         assert_eq!(outbox.refused(6, 0, &unknown, now), Refused::Late);
-        assert_eq!(drain(&mut outbox, now), [(5, "a"), (6, "b")]);
+        // One goes ahead; the rest follows when it has got through.
+        assert_eq!(drain(&mut outbox, now), [(5, "a")]);
+        assert_eq!(outbox.succeeded(5), Some("a"));
+        assert_eq!(drain(&mut outbox, now), [(6, "b")]);
     }
 
     #[test]
