@@ -126,18 +126,20 @@ pub(crate) async fn run(mut args: DevArgs) -> anyhow::Result<()> {
             .await
             .context("opening the log")?,
     };
+    // The log first: it says which installation this is, and so which rows are its own.
+    let Some(ground) = Ground::lay(log, &args.kafka, &process.stop).await? else {
+        return process.abandon().await;
+    };
     match url {
         Some(url) => {
             let psql = r#"psql "$DATABASE_URL""#.to_owned();
-            let database = Database {
-                url,
-                psql,
-                told: "as DATABASE_URL says".to_owned(),
-            };
-            serve(&args, base, listener, process, log, database).await
+            let told = "as DATABASE_URL says".to_owned();
+            let database = Database { url, psql, told };
+            serve(&args, base, listener, process, &ground, database).await
         }
         None => {
-            let starting = Cluster::start(data.path(), |line| println!("{line}"));
+            let installation = owner::fingerprint(&ground.pins.cursor_key);
+            let starting = Cluster::start(data.path(), &installation, |line| println!("{line}"));
             let mut cluster = tokio::select! {
                 started = starting => started?,
                 () = stopped.started() => return process.abandon().await,
@@ -148,7 +150,7 @@ pub(crate) async fn run(mut args: DevArgs) -> anyhow::Result<()> {
                 told: "a private PostgreSQL in the data directory".to_owned(),
             };
             let served = tokio::select! {
-                served = serve(&args, base, listener, process, log, database) => served,
+                served = serve(&args, base, listener, process, &ground, database) => served,
                 ended = cluster.died() => {
                     bail!("the private PostgreSQL ended by itself ({ended:?}); see postgres.log in {}",
                         data.path().display())
@@ -180,25 +182,22 @@ async fn serve(
     base: Base<'_>,
     listener: tokio::net::TcpListener,
     process: Process,
-    log: Log,
+    ground: &Ground,
     database: Database,
 ) -> anyhow::Result<()> {
     let opened = process.health.latch("start");
     let store = parts::store(&database.url, args.postgres.options("dev")).await?;
     migrate(&store).await?;
-    let Some(ground) = Ground::lay(log.clone(), &args.kafka, &process.stop).await? else {
-        return process.abandon().await;
-    };
     let gateway = gateway(
-        &ground,
+        ground,
         base.door,
         Some(store.clone()),
         &args.public,
         &process,
     )
     .await?;
-    let decoder = parts::decoder(&ground, &args.kafka)?;
-    persister::work(&ground, &store, &decoder, None, &process);
+    let decoder = parts::decoder(ground, &args.kafka)?;
+    persister::work(ground, &store, &decoder, None, &process);
     let node = Node {
         args: &args.node,
         public: &args.public,
@@ -256,7 +255,7 @@ async fn serve(
         stop.started().await;
         println!("stopping");
     });
-    process.until_stopped(&log, Some(&store)).await
+    process.until_stopped(&ground.log, Some(&store)).await
 }
 
 async fn migrate(store: &Store) -> anyhow::Result<()> {

@@ -131,15 +131,15 @@ impl Owner {
     }
 }
 
-/// Twelve hexadecimal digits that are the same for the same path, whoever compiled this (FNV-1a).
 fn short_name(path: &Path) -> String {
-    let hash = path
-        .as_os_str()
-        .as_encoded_bytes()
-        .iter()
-        .fold(0xcbf2_9ce4_8422_2325_u64, |hash, byte| {
-            (hash ^ u64::from(*byte)).wrapping_mul(0x0100_0000_01b3)
-        });
+    fingerprint(path.as_os_str().as_encoded_bytes())
+}
+
+/// Twelve hexadecimal digits that are the same for the same bytes, whoever compiled this (FNV-1a).
+pub(crate) fn fingerprint(bytes: &[u8]) -> String {
+    let hash = bytes.iter().fold(0xcbf2_9ce4_8422_2325_u64, |hash, byte| {
+        (hash ^ u64::from(*byte)).wrapping_mul(0x0100_0000_01b3)
+    });
     format!("{:012x}", hash >> 16)
 }
 

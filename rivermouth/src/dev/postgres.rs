@@ -20,8 +20,10 @@ use tokio::time::Instant;
 use super::binaries::Binaries;
 use super::owner::Owner;
 
-/// Both the database and the superuser of the private cluster.
+/// The superuser of the private cluster, and its first database.
 const NAME: &str = "rivermouth";
+/// Which database belongs to which installation, one `installation database` a line.
+const DATABASES: &str = "postgres.databases";
 /// Only a name for the socket file: nothing listens on TCP.
 const PORT: u16 = 5432;
 const INITDB_DEADLINE: Duration = Duration::from_secs(120);
@@ -35,14 +37,22 @@ pub(crate) struct Cluster {
     child: Child,
     socket_dir: PathBuf,
     psql: PathBuf,
+    database: String,
 }
 
 impl Cluster {
     /// Makes the cluster under `data_dir` if there is none, stops one that was left over, and starts it.
     ///
+    /// `installation` names the log whose events go in. Each log gets a database of its own: rows of one
+    /// (`dev` on Kafka) must not be taken for those of another (`dev` on its own log).
+    ///
     /// Fails with one line that says what to do when there are no binaries, or when the cluster belongs
     /// to another major version of PostgreSQL. `say` hears what takes long.
-    pub(crate) async fn start(data_dir: &Path, say: impl Fn(&str)) -> anyhow::Result<Self> {
+    pub(crate) async fn start(
+        data_dir: &Path,
+        installation: &str,
+        say: impl Fn(&str),
+    ) -> anyhow::Result<Self> {
         let owner = Owner::choose()?;
         let home = owner.home(data_dir)?;
         if home != data_dir {
@@ -60,12 +70,14 @@ impl Cluster {
             create(&binaries, &owner, &home, &cluster_dir).await?;
         }
         stop_left_over(&binaries, &owner, &cluster_dir, &say).await?;
+        let database = database_of(&binaries, &owner, &home, &cluster_dir, installation).await?;
         let socket_dir = owner.socket_dir(&cluster_dir)?;
         let child = launch(&binaries, &owner, &home, &cluster_dir, &socket_dir)?;
         let mut cluster = Cluster {
             child,
             socket_dir,
             psql: binaries.psql(),
+            database,
         };
         cluster.ready(&home, &cluster_dir).await?;
         Ok(cluster)
@@ -74,7 +86,8 @@ impl Cluster {
     /// The address of its database for our own services.
     pub(crate) fn url(&self) -> Secret {
         Secret::new(format!(
-            "postgres://{NAME}@localhost/{NAME}?host={}&port={PORT}",
+            "postgres://{NAME}@localhost/{}?host={}&port={PORT}",
+            self.database,
             self.socket_dir.display()
         ))
     }
@@ -82,9 +95,10 @@ impl Cluster {
     /// A shell command that opens the database as `user`.
     pub(crate) fn psql_line(&self, user: &str) -> String {
         format!(
-            "{} -h {} -p {PORT} -U {user} {NAME}",
+            "{} -h {} -p {PORT} -U {user} {}",
             super::banner::quoted(&self.psql),
-            super::banner::quoted(&self.socket_dir)
+            super::banner::quoted(&self.socket_dir),
+            self.database
         )
     }
 
@@ -166,17 +180,47 @@ async fn create(
         "--data-checksums",
     ]);
     run(initdb, "initdb", None).await?;
-    // The database is made without a server: no client program is needed, nothing listens meanwhile.
-    let mut single = owner.command(&binaries.tool("postgres"), &fresh);
-    single.arg("--single").arg("-D").arg(&fresh).arg("postgres");
-    run(
-        single,
-        "postgres",
-        Some(&format!("create database {NAME};\n")),
-    )
-    .await?;
     std::fs::rename(&fresh, cluster_dir)
         .with_context(|| format!("moving the cluster to {}", cluster_dir.display()))
+}
+
+/// The database of an installation, made at its first start. No server runs meanwhile.
+async fn database_of(
+    binaries: &Binaries,
+    owner: &Owner,
+    home: &Path,
+    cluster_dir: &Path,
+    installation: &str,
+) -> anyhow::Result<String> {
+    let list = home.join(DATABASES);
+    let known = std::fs::read_to_string(&list).unwrap_or_default();
+    if let Some(database) = database_in(&known, installation) {
+        return Ok(database.to_owned());
+    }
+    let database = if known.is_empty() {
+        NAME.to_owned()
+    } else {
+        format!("{NAME}_{installation}")
+    };
+    // Single-user mode needs no client program. A database that an interrupted start has made already is
+    // an error to it that ends nothing.
+    let mut single = owner.command(&binaries.tool("postgres"), cluster_dir);
+    single
+        .arg("--single")
+        .arg("-D")
+        .arg(cluster_dir)
+        .arg("postgres");
+    let statement = format!("create database {database};\n");
+    run(single, "postgres", Some(&statement)).await?;
+    std::fs::write(&list, format!("{known}{installation} {database}\n"))
+        .with_context(|| format!("writing {}", list.display()))?;
+    Ok(database)
+}
+
+fn database_in<'a>(list: &'a str, installation: &str) -> Option<&'a str> {
+    list.lines()
+        .filter_map(|line| line.split_once(' '))
+        .find_map(|(known, database)| (known == installation).then_some(database))
 }
 
 async fn run(mut command: Command, name: &str, input: Option<&str>) -> anyhow::Result<()> {
@@ -283,4 +327,17 @@ fn last_lines(file: &Path, count: usize) -> String {
     let text = std::fs::read_to_string(file).unwrap_or_default();
     let lines: Vec<&str> = text.lines().rev().take(count).collect();
     lines.into_iter().rev().collect::<Vec<_>>().join(" | ")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_log_finds_its_own_database_again() {
+        let list = "0a1b rivermouth\nffff rivermouth_ffff\n";
+        assert_eq!(database_in(list, "0a1b"), Some("rivermouth"));
+        assert_eq!(database_in(list, "ffff"), Some("rivermouth_ffff"));
+        assert_eq!(database_in(list, "1234"), None);
+    }
 }
