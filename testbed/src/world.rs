@@ -68,7 +68,7 @@ impl Bed {
             ("RIVERMOUTH_METRICS_BIND".to_owned(), "127.0.0.1".to_owned()),
             ("RIVERMOUTH_PARTITIONS".to_owned(), "4".to_owned()),
             (
-                "RIVERMOUTH_CONNECTIONS_PER_IP_MAX".to_owned(),
+                "RATE_LIMIT_CONNECTIONS_PER_IP".to_owned(),
                 "5000".to_owned(),
             ),
             (

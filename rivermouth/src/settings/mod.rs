@@ -6,6 +6,7 @@
 
 pub(crate) mod auth;
 pub(crate) mod kafka;
+mod limits;
 pub(crate) mod postgres;
 pub(crate) mod process;
 pub(crate) mod public;

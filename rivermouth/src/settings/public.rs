@@ -1,15 +1,15 @@
-//! The public port: address, origins, limits of the listener, namespaces.
+//! The public port: address, origins, limits of the listener, namespaces. The protocol's limits are beside it.
 
 use std::net::{IpAddr, SocketAddr};
 use std::time::Duration;
 
 use clap::Args;
-use protocol::Limits;
 use protocol::access::Namespaces;
 use service::ServeConfig;
 use service::origin::Origins;
 
 use super::SettingsError;
+use super::limits::LimitsArgs;
 
 #[derive(Args, Clone, Debug)]
 #[command(next_help_heading = "Public port")]
@@ -64,16 +64,6 @@ pub(crate) struct PublicArgs {
     )]
     pub(crate) connections_max: u32,
 
-    /// WebSockets and streams of one client address at once, at most
-    #[arg(
-        long,
-        env = "RIVERMOUTH_CONNECTIONS_PER_IP_MAX",
-        default_value_t = 100,
-        value_parser = clap::value_parser!(u32).range(1..=5_000_000),
-        value_name = "COUNT"
-    )]
-    pub(crate) connections_per_ip_max: u32,
-
     /// Namespaces besides the built-in ones and who uses them, for example
     /// `orders;feeds:read=everyone,write=backends`; none by default
     #[arg(
@@ -84,6 +74,9 @@ pub(crate) struct PublicArgs {
         value_name = "LIST"
     )]
     pub(crate) namespaces: String,
+
+    #[command(flatten)]
+    limits: LimitsArgs,
 }
 
 impl PublicArgs {
@@ -113,11 +106,8 @@ impl PublicArgs {
     }
 
     /// The limits of the protocol, with those that can be set.
-    pub(crate) fn limits(&self) -> Limits {
-        Limits {
-            connections_per_ip_max: self.connections_per_ip_max as usize,
-            ..Limits::default()
-        }
+    pub(crate) fn limits(&self) -> protocol::Limits {
+        self.limits.limits()
     }
 
     /// The limits of the listener. `shutdown_deadline` is for the whole process; requests in flight get
