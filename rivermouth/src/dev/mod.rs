@@ -205,7 +205,7 @@ async fn serve(
     };
     let routes = node
         .routes(
-            &ground,
+            ground,
             base.door,
             &gateway,
             Some(store.clone()),
