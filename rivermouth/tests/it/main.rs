@@ -1,5 +1,6 @@
 //! The whole of Rivermouth: real processes on real Kafka and PostgreSQL, judged by a checker of their own.
-#![allow(clippy::unwrap_used, missing_docs)]
+// A test is one future with its whole world inside; nobody spawns thousands of them.
+#![allow(clippy::unwrap_used, clippy::large_futures, missing_docs)]
 
 mod bad_http;
 mod bad_socket;
