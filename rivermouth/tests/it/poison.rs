@@ -44,7 +44,8 @@ async fn poison_goes_to_quarantine_with_its_reason_and_the_stream_goes_on() {
         (text.as_bytes().to_vec(), headers)
     };
     let good = r#"{"event":"draw"}"#;
-    let values: Vec<(Vec<u8>, Vec<(&str, &str)>)> = vec![
+    type Case = (Vec<u8>, Vec<(&'static str, &'static str)>);
+    let values: Vec<Case> = vec![
         text(""),
         text("{"),
         text("[1]"),
