@@ -11,6 +11,7 @@ mod native;
 mod producer;
 mod query;
 mod reader;
+mod stall;
 mod topics;
 mod watch;
 

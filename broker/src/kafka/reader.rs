@@ -6,12 +6,15 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
+use rdkafka::consumer::BaseConsumer;
 use rdkafka::error::RDKafkaErrorCode;
 
 use super::config::KafkaConfig;
+use super::context::Context;
 use super::error::broker_error;
 use super::native::{FetchQueue, Raw};
 use super::query::Query;
+use super::stall::Stall;
 use super::watch::{Finding, Watch, lacks};
 use crate::{BrokerError, Fetched, Record};
 
@@ -27,6 +30,11 @@ pub struct KafkaReader {
     fetch: Option<FetchQueue>,
     assigned: Assigned,
     watch: Watch,
+    stall: Stall,
+    /// For a new client, should this one stand still.
+    config: KafkaConfig,
+    /// When everything that was queued had been taken.
+    drained: Instant,
     /// When client-wide errors were last looked at.
     served: Instant,
     /// Taken from the queue or found out otherwise, not handed out yet.
@@ -38,16 +46,16 @@ type Assigned = HashMap<Arc<str>, HashMap<i32, i64>>;
 
 impl KafkaReader {
     pub(crate) fn new(config: &KafkaConfig, query: Query) -> Result<KafkaReader, BrokerError> {
-        let consumer = config
-            .consumer()
-            .create_with_context(super::context::Context)
-            .map_err(|error| BrokerError::Config(error.to_string()))?;
-        let fetch = FetchQueue::new(consumer);
-        let watch = Watch::new(query, Arc::clone(fetch.wake()));
+        let fetch = FetchQueue::new(client(config)?, Arc::default());
+        let watch = Watch::new(query.clone(), Arc::clone(fetch.wake()));
+        let stall = Stall::new(query, Arc::clone(fetch.wake()));
         Ok(KafkaReader {
             fetch: Some(fetch),
             assigned: HashMap::new(),
             watch,
+            stall,
+            config: config.clone(),
+            drained: Instant::now(),
             served: Instant::now(),
             ready: VecDeque::new(),
         })
@@ -120,9 +128,11 @@ impl KafkaReader {
         let max = max.max(1);
         loop {
             self.check_topics();
+            self.check_progress()?;
             while self.ready.len() < max {
                 let want = (max - self.ready.len()).min(BATCH);
                 if self.take(want) < want {
+                    self.drained = Instant::now();
                     break;
                 }
             }
@@ -138,6 +148,33 @@ impl KafkaReader {
                 fetch.serve();
             }
         }
+    }
+
+    /// Makes the client anew when a partition stands still before the log's end.
+    fn check_progress(&mut self) -> Result<(), BrokerError> {
+        let Some((topic, partition)) = self.stall.check(&self.assigned, self.drained) else {
+            return Ok(());
+        };
+        let Some(old) = &self.fetch else {
+            return Ok(());
+        };
+        tracing::warn!(
+            topic = &*topic,
+            partition,
+            "reading stands still before the log's end, beginning with a new client"
+        );
+        let mut fetch = FetchQueue::new(client(&self.config)?, Arc::clone(old.wake()));
+        for (topic, partitions) in &self.assigned {
+            for (partition, next) in partitions {
+                fetch
+                    .start(topic, *partition, *next)
+                    .map_err(|code| broker_error("read", topic, *partition, code))?;
+            }
+        }
+        if let Some(old) = self.fetch.replace(fetch) {
+            end(old);
+        }
+        Ok(())
     }
 
     /// Serves client-wide errors, and ends the partitions of topics that are gone or are others now.
@@ -215,13 +252,24 @@ impl KafkaReader {
 
 impl Drop for KafkaReader {
     fn drop(&mut self) {
-        // Ending a client of librdkafka joins its threads; not on a thread that has other work.
         if let Some(fetch) = self.fetch.take() {
-            let _ = std::thread::Builder::new()
-                .name("kafka-reader-close".into())
-                .spawn(move || drop(fetch));
+            end(fetch);
         }
     }
+}
+
+fn client(config: &KafkaConfig) -> Result<BaseConsumer<Context>, BrokerError> {
+    config
+        .consumer()
+        .create_with_context(Context)
+        .map_err(|error| BrokerError::Config(error.to_string()))
+}
+
+/// Ending a client of librdkafka joins its threads; not on a thread that has other work.
+fn end(fetch: FetchQueue) {
+    let _ = std::thread::Builder::new()
+        .name("kafka-reader-close".into())
+        .spawn(move || drop(fetch));
 }
 
 impl fmt::Debug for KafkaReader {

@@ -43,8 +43,8 @@ unsafe extern "C" fn filled(_: *mut rd_kafka_t, opaque: *mut c_void) {
 }
 
 impl FetchQueue {
-    pub(crate) fn new(consumer: BaseConsumer<Context>) -> FetchQueue {
-        let wake = Arc::new(Notify::new());
+    /// `wake` is signalled whenever the queue gets its first item.
+    pub(crate) fn new(consumer: BaseConsumer<Context>, wake: Arc<Notify>) -> FetchQueue {
         // SAFETY: the client outlives the queue (see `drop`), and never returns null here.
         let queue = unsafe { rd_kafka_queue_new(consumer.client().native_ptr()) };
         let queue = NonNull::new(queue).expect("rd_kafka_queue_new never returns null");
