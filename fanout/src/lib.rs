@@ -26,10 +26,7 @@ mod tier;
 
 use std::{
     io,
-    sync::{
-        Arc, Mutex, PoisonError,
-        atomic::{AtomicBool, AtomicUsize, Ordering},
-    },
+    sync::{Arc, Mutex, PoisonError, atomic::AtomicUsize},
     thread::JoinHandle,
     time::Duration,
 };
@@ -233,12 +230,16 @@ impl Fanout {
             publish: parts.publish,
             runtime: Handle::current(),
             metrics,
-            draining: AtomicBool::new(false),
+            draining: CancellationToken::new(),
             next_shard: AtomicUsize::new(0),
         });
         let threads = opened
             .into_iter()
-            .map(|(poll, mailbox)| Shard::start(Arc::clone(&node), poll, mailbox))
+            .map(|(poll, mailbox)| {
+                let name = format!("fanout shard {}", mailbox.shard());
+                let heartbeat = parts.health.heartbeat(name, Duration::from_secs(30));
+                Shard::start(Arc::clone(&node), poll, mailbox, heartbeat)
+            })
             .collect::<Result<Vec<_>, _>>()?;
         Ok(Self {
             node,
@@ -257,7 +258,7 @@ impl Fanout {
     /// 3001. Call it once nothing new is accepted; ends when the last connection is gone or at the deadline, and says
     /// whether all were.
     pub async fn drain(&self, deadline: Duration) -> bool {
-        self.node.draining.store(true, Ordering::Release);
+        self.node.draining.cancel();
         let spread_ms = self.spread.as_millis() as u64;
         for shard in &self.node.shards {
             shard.post(ToShard::Drain { spread_ms });

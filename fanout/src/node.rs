@@ -2,7 +2,7 @@
 
 use std::sync::{
     Arc,
-    atomic::{AtomicBool, AtomicUsize, Ordering},
+    atomic::{AtomicUsize, Ordering},
 };
 
 use protocol::{
@@ -12,6 +12,7 @@ use schemas::Channel;
 use serde_json::Value;
 use service::origin::Origins;
 use tokio::{runtime::Handle, sync::mpsc};
+use tokio_util::sync::CancellationToken;
 
 use crate::{
     guard::Door, mailbox::Mailbox, metrics::FanoutMetrics, place::Directory, pull::Command,
@@ -38,7 +39,8 @@ pub(crate) struct Node {
     pub(crate) runtime: Handle,
     pub(crate) door: Door,
     pub(crate) metrics: FanoutMetrics,
-    pub(crate) draining: AtomicBool,
+    /// Cancelled when the node says goodbye.
+    pub(crate) draining: CancellationToken,
     pub(crate) next_shard: AtomicUsize,
 }
 
@@ -63,6 +65,6 @@ impl Node {
     }
 
     pub(crate) fn is_draining(&self) -> bool {
-        self.draining.load(Ordering::Acquire)
+        self.draining.is_cancelled()
     }
 }

@@ -161,7 +161,11 @@ async fn park(node: &Arc<Node>, channels: &mut [Polled], found: &mut Found, unti
                     .map(move |p| (i, p))
                 })
                 .collect();
-            match timeout_at(until, waiting.next()).await {
+            let next = tokio::select! {
+                next = timeout_at(until, waiting.next()) => next,
+                () = node.draining.cancelled() => return,
+            };
+            match next {
                 Ok(Some((i, Ok(chunk)))) => (i, chunk),
                 // A channel that cannot be read now ends the wait: the next poll says what is wrong.
                 _ => return,

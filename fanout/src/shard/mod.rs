@@ -23,6 +23,7 @@ use std::{
 
 use mio::{Events, Poll, Token, Waker};
 use schemas::Channel;
+use service::Component;
 use slab::Slab;
 
 use crate::{
@@ -46,6 +47,8 @@ pub(crate) struct Shard {
     node: Arc<Node>,
     poll: Poll,
     mailbox: Arc<Mailbox>,
+    /// Says that this thread lives: a shard that died fails the process's health.
+    heartbeat: Component,
     conns: Slab<Conn>,
     serials: u64,
     /// Live subscriptions by channel.
@@ -82,6 +85,7 @@ impl Shard {
         node: Arc<Node>,
         poll: Poll,
         mailbox: Arc<Mailbox>,
+        heartbeat: Component,
     ) -> io::Result<thread::JoinHandle<()>> {
         thread::Builder::new()
             .name(format!("shard-{}", mailbox.shard()))
@@ -91,6 +95,7 @@ impl Shard {
                     node,
                     poll,
                     mailbox,
+                    heartbeat,
                     conns: Slab::new(),
                     serials: 0,
                     live: HashMap::new(),
@@ -154,6 +159,7 @@ impl Shard {
             }
             if self.now.duration_since(self.ticked) >= TICK {
                 self.ticked = self.now;
+                self.heartbeat.ok();
                 self.tick();
             }
             self.settle();

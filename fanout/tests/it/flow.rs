@@ -158,3 +158,21 @@ async fn draining_says_3001_and_nothing_delivered_before_is_lost() {
     drop(ws);
     assert!(timeout(PATIENCE, drained).await.unwrap().unwrap());
 }
+
+#[tokio::test]
+async fn draining_answers_long_polls_at_once_with_where_they_stand() {
+    let world = World::new().await;
+    let (_, now) = world.get("/api/realtime/poll?channel=session.a").await;
+    let cursor = now["cursor"].as_str().unwrap().to_owned();
+    let path = format!("/api/realtime/poll?channel=session.a&wait=60&since={cursor}");
+    let fanout = std::sync::Arc::clone(&world.fanout);
+    let (polled, drained) = tokio::join!(timeout(PATIENCE, world.get(&path)), async {
+        // The poll waits at the head when the node has attached its channel: then a pull is parked.
+        let (_, busy) = world.get("/api/realtime/poll?channel=session.a&wait=0&since=earliest").await;
+        assert_eq!(busy["events"], json!([]));
+        fanout.drain(PATIENCE).await
+    });
+    assert!(drained);
+    let (status, body) = polled.expect("the poll is answered before its wait is over");
+    assert!(status == 503 || body["cursor"] == cursor, "{status} {body}");
+}
