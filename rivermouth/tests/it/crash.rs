@@ -104,3 +104,28 @@ async fn a_stopped_persister_that_wakes_up_late_writes_nothing_twice() {
     };
     tokio::join!(traffic.run(&bed, Arc::clone(&progress)), breaking);
 }
+
+/// A gateway that stands still long enough for its clients to go elsewhere, and then goes on with what it had in
+/// its hands: its late records count for nobody (D3).
+#[tokio::test(flavor = "multi_thread")]
+async fn a_stopped_ingest_node_that_wakes_up_late_doubles_nothing() {
+    let bed = Bed::on_kafka(BINARY).await;
+    let (mut zombie, other) = tokio::join!(bed.start("ingest"), bed.start("ingest"));
+    let (fanout, _persister) = tokio::join!(bed.start("fanout"), bed.start("persister"));
+    let door = Door::Http(vec![zombie.endpoint(), other.endpoint()]);
+    let traffic = Traffic {
+        messages_per_user: 40,
+        ..traffic(&[&fanout], door)
+    };
+    let progress = Arc::new(Progress::default());
+    let breaking = async {
+        for third in 1..=2 {
+            progress.reached(traffic.total() * third / 3).await;
+            zombie.process().pause();
+            // Everybody who waits for it gives up and publishes the same record elsewhere.
+            progress.reached(traffic.total() * third / 3 + 48).await;
+            zombie.process().go_on();
+        }
+    };
+    tokio::join!(traffic.run(&bed, Arc::clone(&progress)), breaking);
+}

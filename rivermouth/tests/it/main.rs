@@ -14,6 +14,7 @@ mod load;
 mod poison;
 mod producers;
 mod raw;
+mod seam;
 mod talk;
 mod traffic;
 mod walk;

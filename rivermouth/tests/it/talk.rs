@@ -2,7 +2,7 @@
 
 use std::collections::VecDeque;
 
-use client::{Credential, Event, Refusal, ServerMessage, Socket, SocketOptions};
+use client::{Credential, Endpoint, Event, Refusal, ServerMessage, Socket, SocketOptions};
 use serde_json::{Value, json};
 use testbed::{Node, within};
 
@@ -21,19 +21,15 @@ impl Talk {
 
     /// At a path with a subscription already made, or any other.
     pub(crate) async fn open_at(node: &Node, path: &str, token: &str) -> Talk {
+        Talk::open_there(&node.endpoint(), path, token).await
+    }
+
+    pub(crate) async fn open_there(endpoint: &Endpoint, path: &str, token: &str) -> Talk {
         let credential = Credential::Subprotocol(token.to_owned());
-        let opened = Socket::open(
-            &node.endpoint(),
-            path,
-            &credential,
-            &SocketOptions::default(),
-        )
-        .await;
+        let opened = Socket::open(endpoint, path, &credential, &SocketOptions::default()).await;
         let (socket, connected) = opened.unwrap();
-        assert_eq!(
-            (connected.protocol.as_str(), connected.max_message_bytes),
-            ("rivermouth.v1", 65_536)
-        );
+        let spoken = (connected.protocol.as_str(), connected.max_message_bytes);
+        assert_eq!(spoken, ("rivermouth.v1", 65_536));
         Talk {
             socket,
             inbox: VecDeque::new(),

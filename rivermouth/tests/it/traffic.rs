@@ -308,7 +308,7 @@ async fn read_to_the_end(
 pub(crate) fn http(place: &Endpoint, token: &str) -> Http {
     Http::new(place.clone(), Some(token))
         .unwrap()
-        .with_deadline(Duration::from_secs(15))
+        .with_deadline(Duration::from_secs(7))
 }
 
 /// Publishes at one door after the other until one takes it.
