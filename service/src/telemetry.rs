@@ -63,7 +63,22 @@ pub fn init(level: &str, format: LogFormat) -> Result<(), TelemetryError> {
             .with_target(false)
             .try_init()
     };
-    started.map_err(|_| TelemetryError::Twice)
+    started.map_err(|_| TelemetryError::Twice)?;
+    std::panic::set_hook(Box::new(log_panic));
+    Ok(())
+}
+
+/// A panic is a log line like any other, and not free text between the JSON lines.
+fn log_panic(panic: &std::panic::PanicHookInfo<'_>) {
+    let what = panic.payload_as_str().unwrap_or("no message");
+    let place = panic
+        .location()
+        .map(ToString::to_string)
+        .unwrap_or_default();
+    let thread = std::thread::current();
+    let thread = thread.name().unwrap_or("unnamed");
+    let backtrace = std::backtrace::Backtrace::capture();
+    tracing::error!(what, place, thread, %backtrace, "panic");
 }
 
 /// Checks a level without starting anything.

@@ -91,12 +91,14 @@ impl Process {
     {
         let (stop, workers) = (self.stop.clone(), self.workers.clone());
         let failure = Arc::clone(&self.failure);
-        self.workers.spawn(name, async move {
-            let ended = worker.await;
-            match ended {
-                Ok(()) if workers.is_started() => {}
-                Ok(()) => keep(&failure, anyhow::anyhow!("{name} ended by itself")),
-                Err(error) => keep(&failure, error.context(name)),
+        let worker = self.workers.spawn(name, worker);
+        self.workers.spawn("watching", async move {
+            match worker.await {
+                Ok(Ok(())) if workers.is_started() => {}
+                Ok(Ok(())) => keep(&failure, anyhow::anyhow!("{name} ended by itself")),
+                Ok(Err(error)) => keep(&failure, error.context(name)),
+                // A panic; what it was is in the log.
+                Err(_) => keep(&failure, anyhow::anyhow!("{name} ended by a defect")),
             }
             stop.start();
         });
@@ -178,4 +180,73 @@ fn keep(failure: &Mutex<Option<anyhow::Error>>, error: anyhow::Error) {
         .lock()
         .unwrap_or_else(PoisonError::into_inner)
         .get_or_insert(error);
+}
+
+#[cfg(test)]
+mod tests {
+    use broker::EmbeddedConfig;
+    use service::telemetry::LogFormat;
+
+    use super::*;
+
+    async fn started() -> (Process, Log, std::path::PathBuf) {
+        let args = ProcessArgs {
+            log_level: "info".to_owned(),
+            log_format: LogFormat::Auto,
+            metrics_port: 0,
+            metrics_bind: [127, 0, 0, 1].into(),
+            drain_pause: Duration::ZERO,
+            shutdown_deadline: Duration::from_secs(5),
+        };
+        let dir = std::env::temp_dir().join(format!("process-{}", uuid::Uuid::new_v4()));
+        let log = Log::embedded(EmbeddedConfig::new(&dir)).await.unwrap();
+        (Process::start("test", &args).unwrap(), log, dir)
+    }
+
+    #[tokio::test]
+    async fn doors_close_before_the_workers_stop() {
+        let (process, log, dir) = started().await;
+        let (doors, workers) = (process.doors.clone(), process.workers.clone());
+        process.doors.spawn("door", async move {
+            doors.started().await;
+            assert!(!workers.is_started());
+        });
+        let told = process.workers.clone();
+        process.run_worker("worker", async move {
+            told.started().await;
+            Ok(())
+        });
+        process.stop.start();
+        process.until_stopped(&log, None).await.unwrap();
+        std::fs::remove_dir_all(dir).unwrap();
+    }
+
+    #[tokio::test]
+    async fn what_still_runs_at_the_deadline_is_named_and_is_a_failure() {
+        let (mut process, log, dir) = started().await;
+        process.deadline = Duration::from_millis(50);
+        process.run_worker("stubborn", std::future::pending());
+        process.stop.start();
+        let error = process.until_stopped(&log, None).await.unwrap_err();
+        assert!(error.to_string().contains("stubborn"), "{error}");
+        std::fs::remove_dir_all(dir).unwrap();
+    }
+
+    #[tokio::test]
+    async fn a_worker_that_fails_stops_the_process_and_is_its_cause() {
+        let (process, log, dir) = started().await;
+        process.run_worker("weak", async { bail!("no more disk") });
+        let error = process.until_stopped(&log, None).await.unwrap_err();
+        assert_eq!(format!("{error:#}"), "weak: no more disk");
+        std::fs::remove_dir_all(dir).unwrap();
+    }
+
+    #[tokio::test]
+    async fn a_worker_that_panics_is_not_missed() {
+        let (process, log, dir) = started().await;
+        process.run_worker("broken", async { panic!("on purpose") });
+        let error = process.until_stopped(&log, None).await.unwrap_err();
+        assert_eq!(error.to_string(), "broken ended by a defect");
+        std::fs::remove_dir_all(dir).unwrap();
+    }
 }
