@@ -168,7 +168,9 @@ async fn draining_answers_long_polls_at_once_with_where_they_stand() {
     let fanout = std::sync::Arc::clone(&world.fanout);
     let (polled, drained) = tokio::join!(timeout(PATIENCE, world.get(&path)), async {
         // The poll waits at the head when the node has attached its channel: then a pull is parked.
-        let (_, busy) = world.get("/api/realtime/poll?channel=session.a&wait=0&since=earliest").await;
+        let (_, busy) = world
+            .get("/api/realtime/poll?channel=session.a&wait=0&since=earliest")
+            .await;
         assert_eq!(busy["events"], json!([]));
         fanout.drain(PATIENCE).await
     });
