@@ -6,18 +6,21 @@
 //! together agree without talking to each other. Keys are unique, so compaction keeps them all.
 
 use std::collections::BTreeMap;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 use serde::{Deserialize, Serialize};
 use thiserror::Error;
 use uuid::Uuid;
 
-use crate::{Append, AppendError, BrokerError, Fetched, Log, Record};
+use crate::{Append, AppendError, BrokerError, Fetched, Log, Record, TopicFacts};
 
 const PREFIX: &str = "pins/";
 /// Reading the whole state partition must be done by then.
 const DEADLINE: Duration = Duration::from_secs(60);
+/// How long a new topic may take to be known to all brokers, and the pause between two looks at it.
+const SPREADING: Duration = Duration::from_secs(5);
+const PAUSE: Duration = Duration::from_millis(200);
 
 /// What was pinned at the first start of this installation.
 #[derive(Clone, PartialEq, Eq)]
@@ -69,12 +72,26 @@ struct Stored {
     topics: BTreeMap<String, Pin>,
 }
 
+/// The topic's facts. One that was made a moment ago is known to some brokers only, so a broker that does not
+/// know it is asked again for a while.
+async fn described(log: &Log, topic: &str) -> Result<TopicFacts, BrokerError> {
+    let patience = Instant::now() + SPREADING;
+    loop {
+        match log.describe(topic).await {
+            Err(BrokerError::Unknown { .. }) if Instant::now() < patience => {
+                tokio::time::sleep(PAUSE).await;
+            }
+            facts => return facts,
+        }
+    }
+}
+
 /// Reads the pins of this installation, making them when there are none, and checks `topics` (which
 /// must exist, as must `state_topic`) against them. May be called again later to look for changes.
 pub async fn pin(log: &Log, state_topic: &str, topics: &[&str]) -> Result<Pins, PinError> {
     let mut seen = BTreeMap::new();
     for topic in topics {
-        let facts = log.describe(topic).await?;
+        let facts = described(log, topic).await?;
         let pin = Pin {
             id: facts.id,
             partitions: facts.partitions,

@@ -1,6 +1,7 @@
 //! Topics: made with the configuration the promises rest on, or checked against it.
 
 use std::collections::HashMap;
+use std::time::{Duration, Instant};
 
 use rdkafka::admin::{AdminClient, AdminOptions, NewTopic, ResourceSpecifier, TopicReplication};
 use rdkafka::consumer::Consumer;
@@ -11,6 +12,11 @@ use super::context::Context;
 use super::error::{broker_error, kafka_error};
 use super::query::Query;
 use crate::{BrokerError, TopicSpec};
+
+/// How long a new topic may take to be known to all brokers.
+const SPREADING: Duration = Duration::from_secs(5);
+/// Between two looks at it.
+const PAUSE: Duration = Duration::from_millis(200);
 
 pub(crate) async fn ensure(
     config: &KafkaConfig,
@@ -46,31 +52,50 @@ impl Topics<'_> {
     async fn ensure(&self, specs: &[TopicSpec], create: bool) -> Result<(), BrokerError> {
         let mut default_replication = None;
         for spec in specs {
-            let facts = match self.query.describe(&spec.name).await {
-                Err(BrokerError::Unknown { .. }) if create => {
-                    let replication = match (spec.replication, default_replication) {
-                        (-1, Some(known)) => known,
-                        (-1, None) => {
-                            *default_replication.insert(self.default_replication().await?)
-                        }
-                        (given, _) => i32::from(given),
-                    };
-                    self.create(spec, replication).await?;
-                    self.query.describe(&spec.name).await?
+            let patience = Instant::now() + SPREADING;
+            loop {
+                match self.one(spec, create, &mut default_replication).await {
+                    // A topic that another node has just made is known to some brokers only.
+                    Err(BrokerError::Unknown { .. } | BrokerError::Differs { .. })
+                        if Instant::now() < patience =>
+                    {
+                        tokio::time::sleep(PAUSE).await;
+                    }
+                    other => break other?,
                 }
-                facts => facts?,
-            };
-            let config = self.config(&spec.name).await?;
-            let replicas = self.replicas(&spec.name).await?;
-            let differences = differences(spec, facts.partitions, replicas, &config);
-            if !differences.is_empty() {
-                return Err(BrokerError::Differs {
-                    topic: spec.name.clone(),
-                    differences,
-                });
             }
         }
         Ok(())
+    }
+
+    async fn one(
+        &self,
+        spec: &TopicSpec,
+        create: bool,
+        default_replication: &mut Option<i32>,
+    ) -> Result<(), BrokerError> {
+        let facts = match self.query.describe(&spec.name).await {
+            Err(BrokerError::Unknown { .. }) if create => {
+                let replication = match (spec.replication, &default_replication) {
+                    (-1, Some(known)) => *known,
+                    (-1, None) => *default_replication.insert(self.default_replication().await?),
+                    (given, _) => i32::from(given),
+                };
+                self.create(spec, replication).await?;
+                self.query.describe(&spec.name).await?
+            }
+            facts => facts?,
+        };
+        let config = self.config(&spec.name).await?;
+        let replicas = self.replicas(&spec.name).await?;
+        let differences = differences(spec, facts.partitions, replicas, &config);
+        if differences.is_empty() {
+            return Ok(());
+        }
+        Err(BrokerError::Differs {
+            topic: spec.name.clone(),
+            differences,
+        })
     }
 
     async fn create(&self, spec: &TopicSpec, replication: i32) -> Result<(), BrokerError> {
