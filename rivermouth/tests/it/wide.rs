@@ -5,6 +5,7 @@ use testbed::{Bed, Node, within};
 use tokio::task::JoinSet;
 
 use crate::BINARY;
+use crate::talk::Talk;
 
 const CONNECTIONS: usize = 1_000;
 const BROADCASTS: usize = 20;
@@ -73,4 +74,37 @@ async fn read(mut socket: Socket) -> Vec<Event> {
         }
     }
     events
+}
+
+/// WebSockets and streams of one address count together; whoever leaves makes room.
+#[tokio::test(flavor = "multi_thread")]
+async fn too_many_connections_of_one_address_are_refused() {
+    let mut bed = Bed::on_kafka(BINARY).await;
+    bed.set("RATE_LIMIT_CONNECTIONS_PER_IP", "4");
+    let fanout = bed.start("fanout").await;
+    let token = bed.gm("u1");
+    let channels = ["session.1".to_owned()];
+    let http = fanout.http(&token);
+    let mut sockets = Vec::new();
+    for _ in 0..3 {
+        sockets.push(Talk::open(&fanout, &token).await);
+    }
+    let stream = http.stream(&channels, None, &[]).await.unwrap();
+    let refused = http.sse(&channels, None, None, &[]).await.unwrap_err();
+    assert_eq!(refused.name(), Some("RATE_LIMIT_EXCEEDED"));
+    let credential = Credential::Subprotocol(token.clone());
+    let options = SocketOptions::default();
+    let refused = Socket::open(&fanout.endpoint(), "/ws", &credential, &options).await;
+    assert_eq!(refused.unwrap_err().name(), Some("RATE_LIMIT_EXCEEDED"));
+    drop(stream);
+    drop(sockets);
+    within("room", async {
+        while Socket::open(&fanout.endpoint(), "/ws", &credential, &options)
+            .await
+            .is_err()
+        {
+            tokio::task::yield_now().await;
+        }
+    })
+    .await;
 }

@@ -13,6 +13,7 @@ async fn walk(bed: &Bed, node: &Node) {
     subscribe::windows_types_and_unsubscribe(bed, node).await;
     subscribe::sugar_paths(bed, node).await;
     subscribe::ways_in(bed, node).await;
+    subscribe::tokens_that_expire(bed, node).await;
     subscribe::addressed_events(bed, node).await;
     subscribe::many_messages_in_one_frame(bed, node).await;
     publish::answers(bed, node).await;

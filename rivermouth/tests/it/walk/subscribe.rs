@@ -323,3 +323,48 @@ pub(super) async fn many_messages_in_one_frame(bed: &Bed, node: &Node) {
     }
     assert_eq!(answers, ["a", "b", "INVALID_MESSAGE", "c"]);
 }
+
+pub(super) async fn tokens_that_expire(bed: &Bed, node: &Node) {
+    let short = || bed.token("u1").role("session.*", "gm").expires_in(3).mint();
+    let token = short();
+    let mut refreshed = Talk::open(node, &short()).await;
+    let mut expired = Talk::open(node, &token).await;
+    let http = node.http(&token);
+    let mut stream = http
+        .sse(&["session.1".to_owned()], None, None, &[])
+        .await
+        .unwrap();
+    for talk in [&mut refreshed, &mut expired] {
+        let told = talk.next().await;
+        assert!(
+            matches!(
+                told,
+                ServerMessage::TokenExpiring {
+                    expires_at: Some(_)
+                }
+            ),
+            "{told:?}"
+        );
+    }
+    let renewed = json!({"token": bed.gm("u1")});
+    refreshed.call("refresh", renewed).await.unwrap();
+    let ended = within("the end", expired.socket().next()).await;
+    let told = match ended {
+        Ok(ServerMessage::Error { refusal, .. }) => refusal.name,
+        other => panic!("{other:?}"),
+    };
+    assert_eq!(told, "TOKEN_EXPIRED");
+    within("the close", expired.socket().next())
+        .await
+        .unwrap_err();
+    assert_eq!(expired.socket().close_frame().unwrap().0, 3501);
+    // A stream is told by an event, then it ends.
+    let mut told = None;
+    while let Ok(message) = within("the stream's end", stream.next()).await {
+        if let ServerMessage::Error { refusal, .. } = message {
+            told = Some(refusal.name);
+        }
+    }
+    assert_eq!(told.as_deref(), Some("TOKEN_EXPIRED"));
+    refreshed.quiet().await;
+}
