@@ -56,6 +56,7 @@ run  | PostgreSQL's server | postgres                   | postgresql        | po
 test | Java 17             | java_17                    | default-jre-headless | java-21-openjdk-headless | jre21-openjdk-headless | openjdk21-jre-headless | openjdk@17
 test | Maven               | has mvn                    | maven             | maven              | maven           | maven             | maven
 test | kcat                | has kcat                   | kcat              | kcat               | kcat            | kcat              | kcat
+test | ps                  | has ps                     | procps            | procps-ng          | procps-ng       | procps            | -
 test | curl                | has curl                   | curl              | curl               | curl            | curl              | curl
 test | Python with venv    | venv                       | python3 python3-venv | python3         | python          | python3           | python@3.12
 lint | Python with venv    | venv                       | python3 python3-venv | python3         | python          | python3           | python@3.12
