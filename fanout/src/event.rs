@@ -55,12 +55,11 @@ impl Delivered {
         self.offset == NO_OFFSET
     }
 
-    /// Whether `user` may see it: everybody, or one of the addressed (the sender included).
+    /// Whether `user` may see it: everybody, or one of the addressed and nobody else.
     pub(crate) fn visible_to(&self, user: &str) -> bool {
-        match &self.to {
-            None => true,
-            Some(to) => to.iter().any(|u| u == user) || self.user.as_deref() == Some(user),
-        }
+        self.to
+            .as_ref()
+            .is_none_or(|to| to.iter().any(|u| u == user))
     }
 
     /// The same ephemeral event, saying how many older ones it stands for.

@@ -47,6 +47,8 @@ pub(crate) enum ToShard {
     /// The answer to a request that was worked on elsewhere.
     Answer {
         conn: ConnKey,
+        /// It was counted among the requests that the connection has waiting.
+        counted: bool,
         message: Option<Bytes>,
     },
     /// The body of a streamed answer took what was queued.

@@ -32,7 +32,7 @@ pub(crate) fn prepare(
     if subscribe.durable.is_some() {
         return Err(ProtocolError::unserved("durable"));
     }
-    if subscribe.presence {
+    if subscribe.presence || subscribe.channel.namespace() == "presence" {
         return Err(ProtocolError::unserved("presence"));
     }
     let asked = subscribe.channel;
@@ -53,7 +53,7 @@ pub(crate) fn prepare(
         channel,
         wanted: Node::wanted(who, types),
         mode: Mode::Ready,
-        slot: 0,
+        slot: None,
         next: 0,
         announce: subscribe.since != Since::Latest,
         window: Window::of(subscribe.window),

@@ -45,8 +45,9 @@ pub(crate) struct Sub {
     pub(crate) channel: Channel,
     pub(crate) wanted: Wanted,
     pub(crate) mode: Mode,
-    /// Its place in the shard's list of the channel, while it is live.
-    pub(crate) slot: usize,
+    /// Its place in the shard's list of the channel: kept while it falls behind, so that the ephemeral lane still
+    /// reaches it.
+    pub(crate) slot: Option<usize>,
     /// Everything below this offset was delivered, or is not for this subscriber.
     pub(crate) next: i64,
     /// `caught_up` is owed when the end is reached.
@@ -202,7 +203,7 @@ mod tests {
                 user: "u1".into(),
             },
             mode: Mode::Live,
-            slot: 0,
+            slot: None,
             next: 0,
             announce: false,
             window: window.map(|max| Box::new(Window::new(max))),

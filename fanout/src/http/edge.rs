@@ -214,15 +214,23 @@ pub(super) async fn preflight(State(node): State<Arc<Node>>, request: Request) -
 }
 
 pub(super) async fn not_found(State(node): State<Arc<Node>>, request: Request) -> Response {
-    refuse(
-        super::not_found().into(),
-        &node.origins.check(request.headers()),
-    )
+    if request.method() == http::Method::OPTIONS {
+        return preflight(State(node), request).await;
+    }
+    unserved(&node, &request, super::not_found())
 }
 
 pub(super) async fn wrong_method(State(node): State<Arc<Node>>, request: Request) -> Response {
-    refuse(
-        super::wrong_method().into(),
-        &node.origins.check(request.headers()),
-    )
+    unserved(&node, &request, super::wrong_method())
+}
+
+/// A foreign page learns of its origin before anything else.
+fn unserved(node: &Node, request: &Request, error: ProtocolError) -> Response {
+    match node.origins.check(request.headers()) {
+        Origin::Refused => refuse(
+            ProtocolError::denied("this origin is not on the list").into(),
+            &Origin::Refused,
+        ),
+        origin => refuse(error.into(), &origin),
+    }
 }

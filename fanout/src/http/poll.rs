@@ -82,9 +82,10 @@ async fn answer(node: &Arc<Node>, asked: &Asked, headers: &HeaderMap) -> Result<
             start: Some(start),
         })
         .collect();
-    let at_once = channels
-        .iter()
-        .all(|c| c.start.as_ref().is_some_and(|s| s.from == From::Latest));
+    // Without a position the answer is the present one, at once.
+    let at_once = asked.value("since").is_none()
+        && asked.value("lastEventId").is_none()
+        && !headers.get("last-event-id").is_some_and(|v| !v.is_empty());
     let deadline = Instant::now() + node.limits.request_timeout;
     let firsts = join_all(channels.iter().map(|c| async {
         let start = c.start.as_ref().ok_or_else(ProtocolError::cursor)?;

@@ -111,7 +111,10 @@ impl Conn {
     /// Keeps the newest ephemeral event of each sender and name.
     pub(super) fn conflate(&mut self, channel: &Channel, event: &Arc<Delivered>) {
         let same = |c: &Conflated| {
-            c.channel == *channel && c.event.user == event.user && c.event.name == event.name
+            c.channel == *channel
+                && c.event.user == event.user
+                && c.event.name == event.name
+                && c.event.to == event.to
         };
         if let Some(kept) = self.conflated.iter_mut().find(|c| same(c)) {
             kept.event = Arc::clone(event);

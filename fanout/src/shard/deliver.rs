@@ -15,50 +15,44 @@ use crate::{
 };
 
 impl Shard {
-    /// An event of the hub, for every live subscription of the channel.
+    /// An event of the hub, for every listed subscription of the channel.
     pub(super) fn broadcast(&mut self, channel: &Channel, event: &Arc<Delivered>) {
         let Some(listeners) = self.live.remove(channel) else {
             return;
         };
-        let mut left = Vec::new();
         for &key in &listeners {
-            if !self.offer(key, channel, event) {
-                left.push(key);
-            }
+            self.offer(key, channel, event);
         }
         self.live.insert(channel.clone(), listeners);
-        for key in left {
-            self.unlive(key);
-        }
     }
 
-    /// Offers an event to a live subscription; `false` when it can take no more for now.
-    fn offer(&mut self, key: SubKey, channel: &Channel, event: &Arc<Delivered>) -> bool {
+    fn offer(&mut self, key: SubKey, channel: &Channel, event: &Arc<Delivered>) {
         let queue_max = self.node.limits.queue_bytes_max;
-        let Some(conn) = self
-            .conns
-            .get_mut(key.conn.index)
-            .filter(|c| c.serial == key.conn.serial)
-        else {
-            return true;
+        let Some(conn) = self.conn(key.conn).filter(|c| c.is_open()) else {
+            return;
         };
-        if !conn.is_open() {
-            return true;
-        }
-        if event.is_ephemeral() && conn.out.is_blocked() {
-            if conn.sub(key.serial).is_some_and(|s| s.wanted.passes(event)) {
-                conn.conflate(channel, event);
-            }
-            return true;
-        }
+        let blocked = conn.out.is_blocked();
         let full = conn.out.bytes() + event.line().len() > queue_max;
-        let Some(sub) = conn.subs.iter_mut().find(|s| s.serial == key.serial) else {
-            return true;
+        let Some(sub) = conn.sub(key.serial) else {
+            return;
         };
-        if full && !event.is_ephemeral() {
+        if event.is_ephemeral() {
+            let behind = !matches!(sub.mode, Mode::Live | Mode::Paused);
+            match (sub.wanted.passes(event), blocked || behind) {
+                (false, _) => {}
+                (true, true) => conn.conflate(channel, event),
+                (true, false) => self.push_event(key.conn.index, event, None),
+            }
+            return;
+        }
+        // Who is behind or paused reads it from the log.
+        if sub.mode != Mode::Live {
+            return;
+        }
+        if full {
             if event.offset < sub.next || !sub.wanted.passes(event) {
                 sub.next = sub.next.max(event.offset + 1);
-                return true;
+                return;
             }
             // Drop the queue's growth, not the event: it is read again from the log when there is room (D9).
             sub.next = event.offset;
@@ -66,18 +60,13 @@ impl Shard {
             sub.announce = true;
             let lagging = server::lagging(sub.asked.as_str());
             self.node.metrics.lagged.inc();
-            self.say_event(key.conn.index, "lagging", lagging, None);
-            return false;
+            return self.say_event(key.conn.index, "lagging", lagging, None);
         }
         match sub.step(event) {
             Step::Deliver => self.push_event(key.conn.index, event, None),
             Step::Pass => {}
-            Step::Full => {
-                sub.mode = Mode::Paused;
-                return false;
-            }
+            Step::Full => sub.mode = Mode::Paused,
         }
-        true
     }
 
     /// Queues an event in the form the connection's wire speaks; `line` instead of the shared one when given.
@@ -136,7 +125,7 @@ impl Shard {
         Some(self.node.tiers.framer.cursors.encode_stream(&entries))
     }
 
-    /// A subscription that is live from now on.
+    /// A subscription that is live from now on. The hub has attached it once more: once is enough.
     pub(super) fn enliven(&mut self, key: SubKey) {
         let Some(conn) = self.conns.get_mut(key.conn.index) else {
             return;
@@ -144,20 +133,14 @@ impl Shard {
         let Some(sub) = conn.sub(key.serial) else {
             return;
         };
-        let list = self.live.entry(sub.channel.clone()).or_default();
         sub.mode = Mode::Live;
-        sub.slot = list.len();
+        if sub.slot.is_some() {
+            let channel = sub.channel.clone();
+            return self.detach(channel);
+        }
+        let list = self.live.entry(sub.channel.clone()).or_default();
+        sub.slot = Some(list.len());
         list.push(key);
-    }
-
-    /// Takes a subscription that has stopped being live out of the channel's list, and tells the hub.
-    pub(super) fn unlive(&mut self, key: SubKey) {
-        let Some(sub) = self.conn(key.conn).and_then(|c| c.sub(key.serial)) else {
-            return;
-        };
-        let (channel, slot) = (sub.channel.clone(), sub.slot);
-        self.delist(&channel, slot);
-        self.detach(channel);
     }
 
     fn delist(&mut self, channel: &Channel, slot: usize) {
@@ -172,7 +155,7 @@ impl Shard {
         if let Some(moved) = moved
             && let Some(sub) = self.conn(moved.conn).and_then(|c| c.sub(moved.serial))
         {
-            sub.slot = slot;
+            sub.slot = Some(slot);
         }
     }
 
@@ -196,18 +179,19 @@ impl Shard {
     pub(super) fn cut(&mut self, channel: &Channel) {
         for key in self.live.remove(channel).unwrap_or_default() {
             if let Some(sub) = self.conn(key.conn).and_then(|c| c.sub(key.serial)) {
-                sub.mode = Mode::Ready;
-                self.hungry.push(key.conn);
+                sub.slot = None;
+                if sub.mode == Mode::Live {
+                    sub.mode = Mode::Ready;
+                    self.hungry.push(key.conn);
+                }
             }
         }
     }
 
     /// Ends all subscriptions of a connection.
     pub(super) fn drop_subs(&mut self, index: usize) {
-        let Some(conn) = self.conns.get_mut(index) else {
-            return;
-        };
-        for sub in std::mem::take(&mut conn.subs) {
+        // One after the other: those that are left must be found when the list of their channel closes ranks.
+        while let Some(sub) = self.conns.get_mut(index).and_then(|c| c.subs.pop()) {
             self.end(sub);
         }
     }
@@ -215,8 +199,8 @@ impl Shard {
     /// A subscription that was taken out of its connection.
     pub(super) fn end(&mut self, sub: Sub) {
         self.node.metrics.subscriptions.dec();
-        if sub.mode == Mode::Live {
-            self.delist(&sub.channel, sub.slot);
+        if let Some(slot) = sub.slot {
+            self.delist(&sub.channel, slot);
             self.detach(sub.channel);
         }
     }

@@ -176,9 +176,13 @@ impl Shard {
             ToShard::Cut { channel } => self.cut(&channel),
             ToShard::Adopt(new) => self.adopt(*new),
             ToShard::Stream(new) => self.adopt_stream(*new),
-            ToShard::Answer { conn, message } => {
+            ToShard::Answer {
+                conn,
+                counted,
+                message,
+            } => {
                 if let Some(known) = self.conn(conn) {
-                    known.waiting = known.waiting.saturating_sub(1);
+                    known.waiting = known.waiting.saturating_sub(u16::from(counted));
                     if let Some(message) = message {
                         self.say(conn.index, message);
                     }

@@ -4,10 +4,11 @@ use std::sync::Arc;
 
 use protocol::{
     Bucket, ErrorName, Identity, ProtocolError, Rate,
-    access::may_read_history,
+    access::{lane_of, may_read_history},
     client::{self, Call, Message, Publish, Refused},
     close, server,
 };
+use schemas::Lane;
 use serde_json::{Value, json};
 
 use super::{Phase, Shard, conn::Wire, deliver::line_of, ws::Inbound, ws::Turn};
@@ -233,7 +234,10 @@ impl Shard {
             let message = failed(error, self.now_ms, id.as_deref());
             return self.say(index, message);
         };
-        if let Err(error) = self.may_wait(index) {
+        // The newest ephemeral event wins: ingest conflates what is too much, here nothing waits for an answer.
+        let lane = lane_of(&publish.event, publish.lane);
+        let counted = id.is_some() || lane != Ok(Lane::Ephemeral);
+        if counted && let Err(error) = self.may_wait(index) {
             let message = failed(error, self.now_ms, id.as_deref());
             return self.say(index, message);
         }
@@ -247,7 +251,11 @@ impl Shard {
                     (Ok(_), None) => None,
                     (Err(error), id) => Some(failed(error, service::http::now_ms(), id.as_deref())),
                 };
-                mailbox.post(ToShard::Answer { conn: key, message });
+                mailbox.post(ToShard::Answer {
+                    conn: key,
+                    counted,
+                    message,
+                });
             }),
         );
     }
@@ -283,6 +291,7 @@ impl Shard {
             };
             mailbox.post(ToShard::Answer {
                 conn: key,
+                counted: true,
                 message: Some(line_of(message)),
             });
         });

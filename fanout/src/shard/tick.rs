@@ -55,7 +55,14 @@ impl Shard {
     fn do_due(&mut self, index: usize, what: Due) {
         match what {
             Due::Nothing => {}
-            Due::Forget => self.forget(index),
+            Due::Forget => {
+                if let Some(conn) = self.conns.get(index)
+                    && let (Wire::Ws(ws), true) = (&conn.wire, conn.out.bytes() > 0)
+                {
+                    ws.reset();
+                }
+                self.forget(index);
+            }
             Due::Close(code, reason) => {
                 if let Some(conn) = self.conns.get_mut(index) {
                     // It reads nothing: what is queued would never go out before the close.

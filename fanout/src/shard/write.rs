@@ -74,6 +74,11 @@ impl Shard {
                 }
                 conn.stuck_since = None;
                 conn.handed = conn.subs.first().map_or(conn.handed, |s| s.next);
+                if !conn.is_open()
+                    && let Wire::Ws(ws) = &conn.wire
+                {
+                    ws.end_if_broken();
+                }
                 if !conn.is_open() && (conn.answered || matches!(conn.wire, Wire::Http { .. })) {
                     return self.forget(index);
                 }

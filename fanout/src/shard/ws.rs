@@ -77,6 +77,23 @@ impl Ws {
         }
     }
 
+    /// Nothing more of the client is understood: after our close frame only the end of the stream is waited for.
+    pub(super) fn end_if_broken(&self) {
+        if self.broken {
+            // Already gone is as good.
+            drop(self.socket.shutdown(std::net::Shutdown::Write));
+        }
+    }
+
+    /// The client took too little for too long: what the system still holds for it is thrown away with the socket.
+    pub(super) fn reset(&self) {
+        if let Err(error) =
+            socket2::SockRef::from(&self.socket).set_linger(Some(std::time::Duration::ZERO))
+        {
+            tracing::debug!(%error, "a socket cannot be reset");
+        }
+    }
+
     /// Reads what there is, up to a turn's worth, and hands each message to `take`. Control frames that the codec
     /// answers itself (pongs, the echo of a close) are put into `control`.
     pub(super) fn read(

@@ -123,35 +123,46 @@ impl Tiers {
                 exhausted: false,
             });
         }
-        let missing = n - found.len();
-        let hi = before.min(next);
-        let (Some(store), true) = (
-            &self.store,
-            extent.stored.is_some() && hi > lo && missing > 0,
-        ) else {
-            return Ok(Older {
-                events: found.into(),
-                exhausted: hi <= lo || extent.stored.is_none(),
-            });
+        let mut hi = before.min(next);
+        let store = match &self.store {
+            Some(store) if extent.stored.is_some() => store,
+            _ => {
+                return Ok(Older {
+                    events: found.into(),
+                    exhausted: true,
+                });
+            }
         };
         let stored = self.framer.directory.stored(&spot.place);
-        let filter = HistoryFilter {
-            lo,
-            hi,
-            from_ms: times.0,
-            to_ms: times.1,
-            types: wanted.types.as_ref().map(|t| t.to_vec()),
-            limit: missing as u32 + 1,
-            desc: true,
-        };
-        let mut rows = match timeout(STEP, store.history(&stored, &spot.channel, filter)).await {
-            Ok(Ok(rows)) => rows,
-            _ => return Err(away()),
-        };
-        let exhausted = rows.len() <= missing;
-        rows.truncate(missing);
-        for row in rows {
-            found.push_front(self.framer.stored(&spot.place, &row));
+        let mut exhausted = hi <= lo;
+        while !exhausted && found.len() <= n {
+            // One more than is missing tells whether that was all; what is addressed to others does not count.
+            let limit = (n - found.len() + 1) as u32;
+            let filter = HistoryFilter {
+                lo,
+                hi,
+                from_ms: times.0,
+                to_ms: times.1,
+                types: wanted.types.as_ref().map(|t| t.to_vec()),
+                limit,
+                desc: true,
+            };
+            let rows = match timeout(STEP, store.history(&stored, &spot.channel, filter)).await {
+                Ok(Ok(rows)) => rows,
+                _ => return Err(away()),
+            };
+            exhausted = rows.len() < limit as usize;
+            for row in rows {
+                hi = row.offset;
+                let event = self.framer.stored(&spot.place, &row);
+                if wanted.passes(&event) {
+                    found.push_front(event);
+                }
+            }
+        }
+        if found.len() > n {
+            found.drain(..found.len() - n);
+            exhausted = false;
         }
         Ok(Older {
             events: found.into(),

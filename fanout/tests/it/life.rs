@@ -172,3 +172,73 @@ async fn an_address_has_as_many_connections_as_it_may_and_a_coded_refusal_after_
         (429, &json!("RATE_LIMIT_EXCEEDED"))
     );
 }
+
+#[tokio::test]
+async fn connections_that_subscribe_to_a_channel_and_its_view_come_and_go_and_harm_nobody() {
+    let world = World::new().await;
+    let mut witness = world.ws("u2").await;
+    witness.subscribe("session.a", json!("latest")).await;
+    for round in 0..6 {
+        let mut ws = world.ws("u1").await;
+        ws.subscribe("session.a", json!("latest")).await;
+        ws.subscribe("activity.a", json!("latest")).await;
+        drop(ws);
+        let path = "/sse?channel=session.a&channel=activity.a";
+        let mut stream = world.stream(path, None).await;
+        stream.sse().await;
+        drop(stream);
+        world.publish("session.a", round).await;
+        assert_eq!(witness.until(is_event).await["data"]["n"], round);
+    }
+    let mut after = world.ws("u1").await;
+    after.subscribe("session.a", json!("latest")).await;
+    world.publish("session.a", 9).await;
+    assert_eq!(after.until(is_event).await["data"]["n"], 9);
+}
+
+#[tokio::test]
+async fn an_oversized_frame_is_told_and_the_connection_ends_at_once() {
+    let world = World::new().await;
+    let mut ws = world.ws("u1").await;
+    ws.next().await;
+    let began = std::time::Instant::now();
+    let huge = "x".repeat(300_000);
+    ws.send(&json!(huge)).await;
+    assert_eq!(ws.next().await["error"]["name"], "MESSAGE_TOO_LARGE");
+    assert_eq!(ws.line().await, Err(Some(1009)));
+    // The end of the stream, well before the time that a silent client would be given.
+    assert_eq!(ws.line().await, Err(None));
+    assert!(began.elapsed() < Duration::from_secs(4));
+}
+
+#[tokio::test]
+async fn a_client_that_reads_nothing_is_reset_and_told_where_it_stood() {
+    let mut config = quick();
+    config.limits.stuck_timeout = Duration::from_secs(2);
+    let world = World::with(config).await;
+    let mut stuck = world.ws("u1").await;
+    stuck.subscribe("session.a", json!("latest")).await;
+    let filler = "x".repeat(32 * 1024);
+    // Until the node has given up: its gauge of stuck connections says so.
+    let mut n = 0;
+    while world.figure("rivermouth_fanout_stuck_connections_total") == 0.0 {
+        world
+            .append(&world.event("session.a", "map.updated", &json!({ "n": n, "f": filler })))
+            .await;
+        n += 1;
+    }
+    let mut last = None;
+    let ended = loop {
+        match stuck.line().await {
+            Ok(line) => {
+                let message: serde_json::Value = serde_json::from_str(&line).unwrap();
+                if is_event(&message) {
+                    last = message["data"]["n"].as_i64();
+                }
+            }
+            Err(code) => break code,
+        }
+    };
+    assert!(ended.is_none_or(|code| code == 3008), "{ended:?}");
+    assert!(last.is_some_and(|seen| seen < n));
+}

@@ -37,6 +37,7 @@ pub(crate) struct World {
     pub(crate) address: SocketAddr,
     pub(crate) fanout: Arc<Fanout>,
     pub(crate) shutdown: Shutdown,
+    metrics: Metrics,
     _dir: TempDir,
 }
 
@@ -74,12 +75,14 @@ impl World {
                 &pins,
                 config.clone(),
                 &Shutdown::new(),
+                &Metrics::new(),
             )),
             log,
             topics,
             pins,
             address: SocketAddr::from(([127, 0, 0, 1], 0)),
             shutdown: Shutdown::new(),
+            metrics: Metrics::new(),
             _dir: dir,
         };
         world.another(config).await;
@@ -89,12 +92,14 @@ impl World {
     /// A second node over the same log takes the place of the first.
     pub(crate) async fn another(&mut self, config: FanoutConfig) {
         self.shutdown = Shutdown::new();
+        self.metrics = Metrics::new();
         self.fanout = Arc::new(start(
             &self.log,
             &self.topics,
             &self.pins,
             config,
             &self.shutdown,
+            &self.metrics,
         ));
         let listener = service::bind(SocketAddr::from(([127, 0, 0, 1], 0))).unwrap();
         self.address = listener.local_addr().unwrap();
@@ -192,6 +197,16 @@ impl World {
         }
     }
 
+    /// One of the node's figures, by the name it is scraped under.
+    pub(crate) fn figure(&self, name: &str) -> f64 {
+        let text = self.metrics.encode();
+        let line = text.lines().find(|l| l.starts_with(name));
+        line.and_then(|l| l.rsplit(' ').next())
+            .unwrap()
+            .parse()
+            .unwrap()
+    }
+
     /// A GET with a token: status and body.
     pub(crate) async fn get(&self, path: &str) -> (u16, Value) {
         let response = self.request(path, None).await;
@@ -243,6 +258,7 @@ fn start(
     pins: &Pins,
     config: FanoutConfig,
     shutdown: &Shutdown,
+    metrics: &Metrics,
 ) -> Fanout {
     Fanout::start(
         config,
@@ -258,7 +274,7 @@ fn start(
             verifier: Verifier::new(VerifierConfig::hs256(SECRET).unwrap()).unwrap(),
             origins: Origins::default(),
             publish: None,
-            metrics: Metrics::new(),
+            metrics: metrics.clone(),
             health: Health::new("fanout"),
         },
         shutdown,
