@@ -326,6 +326,12 @@ impl Inner {
     }
 }
 
+/// How many partitions each topic has, by the pins.
+fn counts(pins: &Pins) -> impl Iterator<Item = (String, u32)> + '_ {
+    let pinned = pins.topics.iter();
+    pinned.map(|(name, pin)| (name.clone(), pin.partitions))
+}
+
 /// Cannot happen with pins that were checked at the start.
 fn unplaced() -> ProtocolError {
     ProtocolError::new(protocol::ErrorName::Internal, "no place for this event")
@@ -372,7 +378,7 @@ fn open_topic(
                 partition,
                 cursors: parts.cursors.clone(),
             },
-            decoder: Decoder::new(parts.topics.clone()),
+            decoder: Decoder::new(parts.topics.clone()).with_partitions(counts(&parts.pins)),
             lookup: Lookup {
                 log: parts.log.clone(),
                 store: parts.store.clone(),

@@ -89,8 +89,10 @@ impl Reading {
 
 /// One decoder for all parts of a process.
 pub(crate) fn decoder(ground: &Ground, args: &KafkaArgs) -> anyhow::Result<Reading> {
+    let pinned = ground.pins.topics.iter();
+    let counts = pinned.map(|(name, pin)| (name.clone(), pin.partitions));
     Ok(Reading {
-        decoder: Decoder::new(ground.topics.clone()),
+        decoder: Decoder::new(ground.topics.clone()).with_partitions(counts),
         registry: args.registry()?,
     })
 }

@@ -1,11 +1,13 @@
 //! A record becomes an event, or a reason why not.
 
+use std::sync::Arc;
+
 use bytes::Bytes;
 
 use crate::form::avro::{Avro, Framing};
 use crate::form::{Parts, cloudevents, json};
 use crate::headers::Headers;
-use crate::{Channel, Event, Poison, PoisonReason, Topics, Undecoded};
+use crate::{Channel, Event, Poison, PoisonReason, Topics, Undecoded, partition_of};
 
 /// Most bytes of a record's value.
 pub const VALUE_BYTES_MAX: usize = 65_536;
@@ -33,6 +35,8 @@ pub struct Incoming<'a> {
 #[derive(Debug, Clone)]
 pub struct Decoder {
     topics: Topics,
+    /// Of the topics whose number of partitions is known.
+    partitions: Arc<[(String, u32)]>,
     avro: Avro,
 }
 
@@ -41,7 +45,18 @@ impl Decoder {
     pub fn new(topics: Topics) -> Decoder {
         Decoder {
             topics,
+            partitions: Arc::default(),
             avro: Avro::new(),
+        }
+    }
+
+    /// The same decoder, which knows how many partitions topics have: a record of one of them that
+    /// does not lie where its key belongs is poison. Topics not named are not checked.
+    #[must_use]
+    pub fn with_partitions(self, counts: impl IntoIterator<Item = (String, u32)>) -> Decoder {
+        Decoder {
+            partitions: counts.into_iter().collect(),
+            ..self
         }
     }
 
@@ -72,6 +87,7 @@ impl Decoder {
         check_size(key, record.headers, value)?;
         let headers = Headers::read(record.headers)?;
         let channel = self.channel(record.topic, key, headers.channel)?;
+        self.check_place(record.topic, record.partition, key)?;
         let outbox = headers.outbox()?;
 
         let parts = self.parts(&headers, value)?;
@@ -95,6 +111,22 @@ impl Decoder {
             outbox,
             traceparent: headers.traceparent(),
         })
+    }
+
+    /// A channel's records have one order only where all of them lie in one partition.
+    fn check_place(&self, topic: &str, partition: i32, key: &[u8]) -> Result<(), Poison> {
+        let Some((_, count)) = self.partitions.iter().find(|(name, _)| name == topic) else {
+            return Ok(());
+        };
+        let home = partition_of(key, *count);
+        if partition == home {
+            return Ok(());
+        }
+        let detail = format!(
+            "the record lies in partition {partition}, its key belongs in {home} of {count}: the \
+             producer's partitioner has to be murmur2_random"
+        );
+        Err(Poison::new(PoisonReason::WrongPartition, detail))
     }
 
     /// The forms in the order of protocol section 10.

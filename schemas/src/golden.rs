@@ -65,6 +65,8 @@ struct Case {
     #[serde(default)]
     schemas: BTreeMap<u32, String>,
     #[serde(default)]
+    partitions: BTreeMap<String, u32>,
+    #[serde(default)]
     absent: Vec<u32>,
     event: Option<Expected>,
     reason: Option<String>,
@@ -116,7 +118,7 @@ impl From<Event> for Expected {
 impl Case {
     /// Decodes as a service does: a schema not known is asked for, then the record again.
     fn decode(&self) -> Result<Event, Poison> {
-        let decoder = Decoder::new(Topics::default());
+        let decoder = Decoder::new(Topics::default()).with_partitions(self.partitions.clone());
         let key = self.key.as_ref().map(Spelled::bytes);
         let value = self.value.as_ref().map(Spelled::bytes);
         let headers: Vec<(String, Bytes)> = self

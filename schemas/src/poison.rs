@@ -88,6 +88,8 @@ reasons! {
     ChannelKeyMismatch = "channel_key_mismatch",
     /// The channel's records live in another topic.
     WrongTopic = "wrong_topic",
+    /// The key belongs in another partition, so its order could not be kept.
+    WrongPartition = "wrong_partition",
     /// Event name, user, addressees or another member missing or of the wrong kind.
     BadEvent = "bad_event",
     /// The id is not an id.

@@ -135,10 +135,14 @@ impl Bed {
                 call_timeout: Duration::from_secs(3),
                 ..StoreOptions::default()
             };
+            let pinned = pins.topics.iter();
+            let counts: Vec<_> = pinned
+                .map(|(name, pin)| (name.clone(), pin.partitions))
+                .collect();
             let ports = Ports {
                 log,
                 store: Store::connect(&url, options).await.unwrap(),
-                decoder: Decoder::new(topics),
+                decoder: Decoder::new(topics).with_partitions(counts),
                 cursors: Cursors::new(pins.cursor_key),
                 pins,
                 schemas,

@@ -2,7 +2,8 @@
 
 use std::time::Duration;
 
-use broker::Fetched;
+use broker::{Append, Fetched};
+use bytes::Bytes;
 use serde_json::{Value, json};
 
 use crate::bed::{Bed, eventually};
@@ -166,6 +167,38 @@ async fn events_duplicates_poison_and_jobs_leave_the_rows_they_should() {
     events_duplicates_poison_and_jobs(&Bed::embedded(4).await).await;
 }
 
+#[tokio::test(flavor = "multi_thread")]
+async fn a_record_outside_its_keys_partition_is_quarantined_and_never_a_row() {
+    let bed = Bed::embedded(4).await;
+    let home = schemas::partition_of(b"42", bed.partitions);
+    let value = r#"{"event":"draw","id":"a"}"#;
+    let stray = Append {
+        topic: bed.topics.events().into(),
+        partition: (home + 1) % 4,
+        key: Some(Bytes::from_static(b"42")),
+        headers: Vec::new(),
+        value: Some(Bytes::from_static(value.as_bytes())),
+    };
+    bed.log.append(stray).unwrap().await.unwrap();
+    bed.append(bed.topics.events(), "42", value).await;
+    let instance = bed.start();
+    bed.caught_up().await;
+    let events = bed
+        .database
+        .rows("select partition from analytics.events")
+        .await;
+    assert_eq!(events, [json!({"partition": home})]);
+    let strays = bed
+        .database
+        .rows("select partition, reason from analytics.quarantine")
+        .await;
+    assert_eq!(
+        strays,
+        [json!({"partition": (home + 1) % 4, "reason": "wrong_partition"})]
+    );
+    instance.stop().await;
+}
+
 /// Appends `count` events over `channels` sessions, every fifth one twice with the same id.
 pub(crate) async fn publish(bed: &Bed, from: usize, count: usize, channels: usize) {
     let mut deliveries = Vec::new();
@@ -230,7 +263,7 @@ async fn a_database_can_be_rebuilt_from_the_log_to_the_same_content() {
     bed.append(
         bed.topics.jobs(),
         "9f",
-        r#"{"event":"job.update","data":{"status":"running"}}"#,
+        r#"{"event":"job.update","data":{"jobId":"9f","status":"running"}}"#,
     )
     .await;
     bed.append(bed.topics.events(), "1", "poison").await;
