@@ -1,6 +1,6 @@
 //! `rivermouth publish`: one event from the arguments, or many from standard input.
 
-use std::io::BufRead as _;
+use std::io::BufRead;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, bail};
@@ -116,13 +116,26 @@ async fn until_answered(
     }
 }
 
+/// What standard input holds, in order.
+enum Input {
+    Batch(Vec<Publish>),
+    /// A line that is no publish: it fails alone.
+    Bad(anyhow::Error),
+}
+
 async fn lines(http: &Http, patience: Duration) -> anyhow::Result<()> {
     // Standard input is read where blocking is allowed; a full channel makes it wait.
-    let (sender, mut batches) = tokio::sync::mpsc::channel::<anyhow::Result<Vec<Publish>>>(2);
-    tokio::task::spawn_blocking(move || read_batches(&sender));
+    let (sender, mut inputs) = tokio::sync::mpsc::channel(2);
+    tokio::task::spawn_blocking(move || read_batches(std::io::stdin().lock(), &sender));
     let mut failed = 0_usize;
-    while let Some(batch) = batches.recv().await {
-        failed += send_batch(http, batch?, patience).await?;
+    while let Some(input) = inputs.recv().await {
+        match input {
+            Input::Batch(batch) => failed += send_batch(http, batch, patience).await?,
+            Input::Bad(error) => {
+                failed += 1;
+                println!("{}", serde_json::json!({ "error": format!("{error:#}") }));
+            }
+        }
     }
     if failed > 0 {
         bail!("{failed} of the events were refused");
@@ -130,38 +143,45 @@ async fn lines(http: &Http, patience: Duration) -> anyhow::Result<()> {
     Ok(())
 }
 
-fn read_batches(sender: &tokio::sync::mpsc::Sender<anyhow::Result<Vec<Publish>>>) {
+/// Ends when the input does, or when nobody takes what was read.
+fn read_batches(input: impl BufRead, sender: &tokio::sync::mpsc::Sender<Input>) {
     let mut batch = Vec::new();
     let mut bytes = 0;
-    for (number, line) in (1..).zip(std::io::stdin().lock().lines()) {
+    for (number, line) in (1..).zip(input.lines()) {
+        let broken = line.is_err();
         let publish = line
             .map_err(anyhow::Error::from)
-            .and_then(|line| parse_line(&line).with_context(|| format!("line {number}")));
+            .and_then(|line| parse_line(&line))
+            .with_context(|| format!("line {number}"));
+        let mut bad = None;
         match publish {
             Ok(Some(publish)) => {
                 bytes += publish.to_json().len() + 1;
                 batch.push(publish);
             }
             Ok(None) => {}
-            Err(error) => {
-                let _ = sender.blocking_send(Err(error));
+            Err(error) => bad = Some(error),
+        }
+        let full = batch.len() >= BATCH_LINES_MAX || bytes >= BATCH_BYTES_MAX;
+        // Answers come in the order of the lines: what stands before a bad line goes first.
+        if full || (bad.is_some() && !batch.is_empty()) {
+            bytes = 0;
+            if sender
+                .blocking_send(Input::Batch(std::mem::take(&mut batch)))
+                .is_err()
+            {
                 return;
             }
         }
-        let full = batch.len() >= BATCH_LINES_MAX || bytes >= BATCH_BYTES_MAX;
-        if full
-            && sender
-                .blocking_send(Ok(std::mem::take(&mut batch)))
-                .is_err()
+        if let Some(error) = bad
+            && (sender.blocking_send(Input::Bad(error)).is_err() || broken)
         {
             return;
         }
-        if full {
-            bytes = 0;
-        }
     }
     if !batch.is_empty() {
-        let _ = sender.blocking_send(Ok(batch));
+        // The receiver is gone only when the program ends.
+        drop(sender.blocking_send(Input::Batch(batch)));
     }
 }
 
@@ -245,6 +265,25 @@ fn answer_line(published: &Published) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_bad_line_fails_alone_and_in_its_place() {
+        let good = r#"{"channel":"session.1","event":"draw","data":1}"#;
+        let text = format!("{good}\nxx\n\n{good}\n{good}\n");
+        let (sender, mut inputs) = tokio::sync::mpsc::channel(8);
+        read_batches(text.as_bytes(), &sender);
+        drop(sender);
+        let mut seen = Vec::new();
+        while let Some(input) = inputs.blocking_recv() {
+            seen.push(match input {
+                Input::Batch(batch) => batch.len().to_string(),
+                Input::Bad(error) => format!("{error:#}"),
+            });
+        }
+        assert_eq!(seen.len(), 3);
+        assert_eq!((&*seen[0], &*seen[2]), ("1", "2"));
+        assert!(seen[1].starts_with("line 2: "), "{}", seen[1]);
+    }
 
     #[test]
     fn a_line_keeps_its_bytes_and_gets_an_id() {
