@@ -11,6 +11,7 @@
 #![warn(missing_docs)]
 #![cfg_attr(test, allow(clippy::unwrap_used))]
 
+mod answer;
 pub mod backoff;
 pub mod chain;
 mod client;
@@ -30,11 +31,12 @@ mod socket;
 pub mod sse;
 mod subscriptions;
 
+pub use crate::answer::{Answer, History, Page, Poll};
 pub use crate::client::{Client, Options, OutboxHandle, Receipt, Stats, Subscription, TokenSource};
 pub use crate::endpoint::Endpoint;
 pub use crate::error::{Error, Refusal, close_means_reconnect};
 pub use crate::follow::{FollowOptions, Follower, Transport};
-pub use crate::http::{Answer, History, Http, Page, Poll};
+pub use crate::http::Http;
 pub use crate::message::{Connected, Event, Gap, ServerMessage};
 pub use crate::publish::{Identity, Publish, Published};
 pub use crate::reading::{Lines, SseStream};

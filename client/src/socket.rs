@@ -305,7 +305,7 @@ pub(crate) fn request(id: &str, method: &str, params: &str) -> String {
 fn handshake_error(error: &tungstenite::Error) -> Error {
     if let tungstenite::Error::Http(response) = error {
         let body = response.body().as_deref().unwrap_or_default();
-        if let Some(refusal) = crate::http::refusal_of(body) {
+        if let Some(refusal) = crate::answer::refusal_of(body) {
             return Error::from(refusal);
         }
         let status = response.status();

@@ -16,18 +16,22 @@
 pub mod checker;
 mod environment;
 mod kafka;
+mod node;
 mod postgres;
 mod process;
 mod random;
 mod registry;
+mod token;
 mod wait;
 mod world;
 
 pub use crate::environment::{python, workspace};
 pub use crate::kafka::{Broker, Cluster, Foreign};
+pub use crate::node::Node;
 pub use crate::postgres::Database;
 pub use crate::process::{Exited, Process};
 pub use crate::random::Random;
 pub use crate::registry::Registry;
+pub use crate::token::Token;
 pub use crate::wait::{PATIENCE, within};
-pub use crate::world::{Bed, Node, Token, unix_ms};
+pub use crate::world::{Bed, unix_ms};

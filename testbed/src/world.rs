@@ -3,21 +3,20 @@
 use std::collections::BTreeMap;
 use std::net::TcpListener;
 use std::path::{Path, PathBuf};
-use std::process::ExitStatus;
 use std::sync::atomic::{AtomicU16, Ordering};
-use std::time::{Duration, SystemTime, UNIX_EPOCH};
+use std::time::{SystemTime, UNIX_EPOCH};
 
-use client::{Client, Endpoint, Http, Options};
-use protocol::token::{Claims, mint};
+use client::{Endpoint, Http};
+use protocol::token::Claims;
 use tempfile::TempDir;
-use tokio::process::Command;
 use uuid::Uuid;
 
 use crate::checker::Checker;
 use crate::kafka::Broker;
+use crate::node::{Node, command};
 use crate::postgres::Database;
 use crate::process::{Exited, Process};
-use crate::wait::until;
+use crate::token::Token;
 
 /// Unix milliseconds.
 pub fn unix_ms() -> i64 {
@@ -208,179 +207,6 @@ impl Bed {
             .map(|broker| (broker.bootstrap().to_owned(), broker.prefix().to_owned()));
         Checker::new(broker, self.database.pool().await)
     }
-}
-
-/// A token in the making.
-#[derive(Debug, Clone)]
-pub struct Token {
-    claims: Claims,
-    secret: String,
-}
-
-impl Token {
-    /// With a role for a channel pattern.
-    #[must_use]
-    pub fn role(mut self, pattern: &str, role: &str) -> Token {
-        self.claims = self.claims.role(pattern, role);
-        self
-    }
-
-    /// With a capability everywhere.
-    #[must_use]
-    pub fn cap(mut self, cap: &str) -> Token {
-        self.claims = self.claims.cap(cap);
-        self
-    }
-
-    /// Expiring so many seconds from now; negative for an expired one.
-    #[must_use]
-    pub fn expires_in(mut self, seconds: i64) -> Token {
-        self.claims.exp = unix_ms() / 1000 + seconds;
-        self
-    }
-
-    /// The JWT.
-    pub fn mint(&self) -> String {
-        mint(self.secret.as_bytes(), &self.claims).expect("claims of a test can be signed")
-    }
-}
-
-/// One process of one service. Started again, it keeps its ports.
-#[derive(Debug)]
-pub struct Node {
-    name: String,
-    binary: PathBuf,
-    arguments: Vec<String>,
-    settings: BTreeMap<String, String>,
-    log: PathBuf,
-    url: String,
-    admin: Http,
-    process: Option<Process>,
-}
-
-impl Node {
-    /// Starts it (again) and waits until `/readyz` says so.
-    pub async fn start(&mut self) {
-        self.launch();
-        self.ready().await;
-    }
-
-    /// Starts it without waiting.
-    pub fn launch(&mut self) {
-        let command = command(
-            &self.binary,
-            self.arguments.iter().map(String::as_str),
-            &self.settings,
-        );
-        self.process = Some(Process::start(&self.name, command, &self.log));
-    }
-
-    /// Waits until it is ready; panics with its log when it ends instead.
-    pub async fn ready(&mut self) {
-        let (name, admin) = (
-            self.name.clone(),
-            self.admin.clone().with_deadline(Duration::from_secs(5)),
-        );
-        let Some(process) = &mut self.process else {
-            panic!("{name} was not started")
-        };
-        until(&format!("{name} to be ready"), || {
-            let ended = process.ended();
-            assert!(
-                ended.is_none(),
-                "{name} ended with {ended:?}: {}",
-                process.tail(25)
-            );
-            let admin = &admin;
-            async move {
-                admin
-                    .get("/readyz")
-                    .await
-                    .ok()
-                    .filter(|answer| answer.status.is_success())
-            }
-        })
-        .await;
-    }
-
-    /// `http://127.0.0.1:…`.
-    pub fn url(&self) -> &str {
-        &self.url
-    }
-
-    /// The same for the client library.
-    pub fn endpoint(&self) -> Endpoint {
-        Endpoint::parse(&self.url).unwrap()
-    }
-
-    /// Its HTTP side.
-    pub fn http(&self, token: &str) -> Http {
-        Http::new(self.endpoint(), Some(token)).unwrap()
-    }
-
-    /// Its metrics port.
-    pub fn admin(&self) -> &Http {
-        &self.admin
-    }
-
-    /// The process, which must be running.
-    pub fn process(&mut self) -> &mut Process {
-        self.process.as_mut().expect("the process was started")
-    }
-
-    /// kill -9.
-    pub async fn kill_9(&mut self) {
-        self.process().kill_9().await;
-    }
-
-    /// SIGTERM, and how it ended.
-    pub async fn terminate(&mut self) -> ExitStatus {
-        self.process().terminate().await
-    }
-
-    /// A client that knows this node first and `others` after it.
-    pub fn client(&self, token: &str, others: &[&Node]) -> Client {
-        let endpoints = std::iter::once(self)
-            .chain(others.iter().copied())
-            .map(Node::endpoint)
-            .collect();
-        Client::start(options(endpoints, token)).unwrap()
-    }
-}
-
-/// The usual client, less patient between attempts.
-fn options(endpoints: Vec<Endpoint>, token: &str) -> Options {
-    let mut options = Options::new(endpoints, token);
-    options.backoff_first = Duration::from_millis(100);
-    options.backoff_most = Duration::from_secs(1);
-    options.request_timeout = crate::PATIENCE;
-    options
-}
-
-fn command<'a>(
-    binary: &Path,
-    arguments: impl Iterator<Item = &'a str>,
-    settings: &BTreeMap<String, String>,
-) -> Command {
-    let mut command = Command::new(binary);
-    command.args(arguments);
-    // Nothing of the surroundings but what a program needs to run: a test must not depend on the rest.
-    command.env_clear();
-    for kept in [
-        "PATH",
-        "HOME",
-        "TMPDIR",
-        "PG_BIN",
-        "XDG_CACHE_HOME",
-        "RUST_BACKTRACE",
-    ] {
-        if let Some(value) = std::env::var_os(kept) {
-            command.env(kept, value);
-        }
-    }
-    let level = std::env::var("RIVERMOUTH_TEST_LOG").unwrap_or_else(|_| "info".into());
-    command.env("LOG_LEVEL", level).envs(settings);
-    command
 }
 
 /// A port below those that the system gives to outgoing connections, so that nobody else takes it between

@@ -9,7 +9,7 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 
 use crate::BINARY;
-use crate::bad_socket::{assert_says_nothing_of_the_inside, bad_publishes, none_algorithm};
+use crate::bad::{assert_says_nothing_of_the_inside, bad_publishes, none_algorithm};
 
 const JSON: (&str, &str) = ("content-type", "application/json");
 const LINES: (&str, &str) = ("content-type", "application/x-ndjson");

@@ -2,6 +2,8 @@
 // A test is one future with its whole world inside; nobody spawns thousands of them.
 #![allow(clippy::unwrap_used, clippy::large_futures, missing_docs)]
 
+mod bad;
+mod bad_entry;
 mod bad_http;
 mod bad_socket;
 mod broker;

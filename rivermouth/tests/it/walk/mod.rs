@@ -1,5 +1,6 @@
 //! A walk through protocol.md, on Kafka and on the embedded log with the same steps.
 
+mod history;
 mod http;
 mod publish;
 mod subscribe;
@@ -25,8 +26,8 @@ async fn walk(bed: &Bed, node: &Node) {
     http::event_streams(bed, node).await;
     http::lines(bed, node).await;
     http::polls(bed, node).await;
-    http::history(bed, node).await;
-    http::surroundings(bed, node).await;
+    history::history(bed, node).await;
+    history::surroundings(bed, node).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
