@@ -4,8 +4,10 @@
 //! never reads (`query`, `topics`), reading through a consumer of its own for each reader (`reader`).
 //! Consumer groups are used nowhere. What the safe wrapper cannot do is in `native`.
 
+mod asking;
 mod config;
 mod context;
+mod cure;
 mod error;
 mod native;
 mod producer;

@@ -1,8 +1,9 @@
 //! Questions to the brokers: watermarks, offsets by time, topic identity.
 //!
-//! librdkafka answers them by blocking, so they run on the blocking pool, a few at a time. Askers of
-//! the same watermarks share a question, but only one that began after they asked: what was stored
-//! before the call is below the answer.
+//! librdkafka answers them by blocking, so each runs on a thread of its own, a few at a time; nobody waits for
+//! that thread longer than the deadline. Askers of the same watermarks share a question, but only one that began
+//! after they asked: what was stored before the call is below the answer. A client that answers nothing for a
+//! while is replaced (see `asking` and `cure`).
 
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -11,16 +12,20 @@ use std::time::{Duration, Instant};
 use rdkafka::consumer::{BaseConsumer, Consumer};
 use rdkafka::error::{KafkaError, RDKafkaErrorCode};
 use rdkafka::{Offset, TopicPartitionList};
-use tokio::sync::{Semaphore, oneshot};
+use tokio::sync::oneshot;
+use tokio::time::timeout_at;
 
+use super::asking::Asking;
 use super::config::KafkaConfig;
 use super::context::Context;
 use super::error::{broker_error, kafka_error};
 use super::native;
 use crate::{BrokerError, TopicFacts, Watermarks};
 
-/// Questions in flight at a time; more wait in line, within their own deadline.
-const AT_ONCE: usize = 16;
+/// Where a partition begins and ends is known this soon or not at all.
+const OFFSETS: Duration = Duration::from_secs(2);
+/// The thread ends this much before the deadline, so that what it found out is heard.
+const HEARD: Duration = Duration::from_millis(50);
 /// Pause before asking again when the brokers are moving leaders about.
 const RETRY: Duration = Duration::from_millis(50);
 
@@ -28,9 +33,8 @@ const RETRY: Duration = Duration::from_millis(50);
 pub(crate) struct Query(Arc<Inner>);
 
 struct Inner {
-    consumer: BaseConsumer<Context>,
+    asking: Asking,
     timeout: Duration,
-    permits: Arc<Semaphore>,
     /// Who waits for the next answer, for each partition that has a question in flight.
     waiting: Mutex<HashMap<(String, i32), Vec<Waiter>>>,
 }
@@ -39,14 +43,9 @@ type Waiter = oneshot::Sender<Result<Watermarks, BrokerError>>;
 
 impl Query {
     pub(crate) fn new(config: &KafkaConfig) -> Result<Query, BrokerError> {
-        let consumer = config
-            .consumer()
-            .create_with_context(Context)
-            .map_err(|error| BrokerError::Config(error.to_string()))?;
         Ok(Query(Arc::new(Inner {
-            consumer,
+            asking: Asking::new(config)?,
             timeout: config.request_timeout,
-            permits: Arc::new(Semaphore::new(AT_ONCE)),
             waiting: Mutex::new(HashMap::new()),
         })))
     }
@@ -55,6 +54,20 @@ impl Query {
         &self,
         topic: &str,
         partition: i32,
+    ) -> Result<Watermarks, BrokerError> {
+        let deadline = self.offsets_deadline();
+        self.watermarks_by(topic, partition, deadline).await
+    }
+
+    fn offsets_deadline(&self) -> Instant {
+        Instant::now() + self.0.timeout.min(OFFSETS)
+    }
+
+    async fn watermarks_by(
+        &self,
+        topic: &str,
+        partition: i32,
+        deadline: Instant,
     ) -> Result<Watermarks, BrokerError> {
         let (sender, receiver) = oneshot::channel();
         let key = (topic.to_owned(), partition);
@@ -69,10 +82,14 @@ impl Query {
             first
         };
         if first {
-            // Ends when nobody waits any more; each round is bounded by the request timeout.
+            // Ends when nobody waits any more; each round is bounded by its deadline.
             tokio::spawn(self.clone().answer(key));
         }
-        receiver.await.unwrap_or(Err(BrokerError::Closed))
+        // One who came while a question was in flight waits for that one too.
+        match timeout_at(deadline.into(), receiver).await {
+            Ok(answer) => answer.unwrap_or(Err(BrokerError::Closed)),
+            Err(_) => Err(late(WATERMARKS, topic, partition)),
+        }
     }
 
     /// Asks, and asks again for those who came while it was asking.
@@ -85,7 +102,9 @@ impl Query {
                     .lock()
                     .unwrap_or_else(PoisonError::into_inner);
                 match waiting.get_mut(&key) {
-                    Some(waiters) if !waiters.is_empty() => std::mem::take(waiters),
+                    Some(waiters) if waiters.iter().any(|waiter| !waiter.is_closed()) => {
+                        std::mem::take(waiters)
+                    }
                     _ => {
                         waiting.remove(&key);
                         return;
@@ -94,10 +113,11 @@ impl Query {
             };
             let (topic, partition) = key.clone();
             let answer = self
-                .blocking(
-                    "ask for the watermarks of",
+                .ask(
+                    WATERMARKS,
                     &key.0,
                     partition,
+                    self.offsets_deadline(),
                     move |consumer, timeout| {
                         let (low, high) = consumer.fetch_watermarks(&topic, partition, timeout)?;
                         Ok(Watermarks { low, high })
@@ -117,12 +137,14 @@ impl Query {
         time_ms: i64,
     ) -> Result<i64, BrokerError> {
         // The end is asked for first: whatever is appended in between is later than `time_ms` or found.
-        let high = self.watermarks(topic, partition).await?.high;
+        let deadline = self.offsets_deadline();
+        let high = self.watermarks_by(topic, partition, deadline).await?.high;
         let name = topic.to_owned();
-        self.blocking(
+        self.ask(
             "ask for an offset by time of",
             topic,
             partition,
+            deadline,
             move |consumer, timeout| {
                 let mut times = TopicPartitionList::new();
                 times.add_partition_offset(&name, partition, Offset::Offset(time_ms.max(0)))?;
@@ -148,7 +170,7 @@ impl Query {
         .await
     }
 
-    /// Runs `ask` on the blocking pool, again and again while the answer is "not now".
+    /// Asks for at most the request timeout.
     pub(crate) async fn blocking<T: Send + 'static>(
         &self,
         what: &'static str,
@@ -157,31 +179,63 @@ impl Query {
         ask: impl Fn(&BaseConsumer<Context>, Duration) -> Result<T, KafkaError> + Send + 'static,
     ) -> Result<T, BrokerError> {
         let deadline = Instant::now() + self.0.timeout;
-        let late = || broker_error(what, topic, partition, RDKafkaErrorCode::OperationTimedOut);
-        let permit =
-            tokio::time::timeout(self.0.timeout, Arc::clone(&self.0.permits).acquire_owned());
-        let Ok(Ok(permit)) = permit.await else {
-            return Err(late());
-        };
+        self.ask(what, topic, partition, deadline, ask).await
+    }
+
+    /// Runs `ask` on a thread, again and again while the answer is "not now". Once begun it goes on when the
+    /// future is dropped: what becomes of it says something about the client.
+    async fn ask<T: Send + 'static>(
+        &self,
+        what: &'static str,
+        topic: &str,
+        partition: i32,
+        deadline: Instant,
+        ask: impl Fn(&BaseConsumer<Context>, Duration) -> Result<T, KafkaError> + Send + 'static,
+    ) -> Result<T, BrokerError> {
         let (query, name) = (self.clone(), topic.to_owned());
-        let asked = tokio::task::spawn_blocking(move || {
-            let _permit = permit;
-            let consumer = &query.0.consumer;
-            let result = loop {
-                let left = deadline.saturating_duration_since(Instant::now());
-                let error = match ask(consumer, left.max(Duration::from_millis(1))) {
-                    Ok(answer) => break Ok(answer),
-                    Err(error) => kafka_error(what, &name, partition, &error),
-                };
-                if !error.retryable() || left <= RETRY {
-                    break Err(error);
+        let asked = tokio::spawn(async move {
+            let asking = &query.0.asking;
+            let thread = asking.run(deadline, {
+                let name = name.clone();
+                move |consumer| {
+                    let end = deadline.checked_sub(HEARD).unwrap_or(deadline);
+                    persist(end, |left| {
+                        ask(consumer, left).map_err(|e| kafka_error(what, &name, partition, &e))
+                    })
                 }
-                std::thread::sleep(RETRY);
-            };
-            // Client-wide errors wait in this queue; nobody else empties it.
-            while consumer.poll(Duration::ZERO).is_some() {}
-            result
+            });
+            let (client, answer) = thread.await;
+            let answer = answer.unwrap_or_else(|| Err(late(what, &name, partition)));
+            let answered = !matches!(&answer, Err(error) if error.retryable());
+            asking.learn(&client, (&name, partition), answered, Instant::now());
+            answer
         });
-        asked.await.unwrap_or_else(|_| Err(late()))
+        asked
+            .await
+            .unwrap_or_else(|_| Err(late(what, topic, partition)))
+    }
+}
+
+const WATERMARKS: &str = "ask for the watermarks of";
+
+fn late(what: &str, topic: &str, partition: i32) -> BrokerError {
+    broker_error(what, topic, partition, RDKafkaErrorCode::OperationTimedOut)
+}
+
+/// Tries until there is an answer or no time left.
+fn persist<T>(
+    deadline: Instant,
+    attempt: impl Fn(Duration) -> Result<T, BrokerError>,
+) -> Result<T, BrokerError> {
+    loop {
+        let left = deadline.saturating_duration_since(Instant::now());
+        let error = match attempt(left.max(Duration::from_millis(1))) {
+            Ok(answer) => return Ok(answer),
+            Err(error) => error,
+        };
+        if !error.retryable() || left <= RETRY {
+            return Err(error);
+        }
+        std::thread::sleep(RETRY);
     }
 }

@@ -120,6 +120,53 @@ async fn a_hanging_broker_makes_outcomes_unknown_and_the_queue_full() {
     assert_eq!(text(&records.last().unwrap().value), "after");
 }
 
+/// Long enough for every client to be given up at least once.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_broker_that_hung_for_long_is_back_for_questions_appends_and_reads_alike() {
+    let cluster = Cluster::start(1).await;
+    let bed = Bed::kafka_with(KafkaConfig::new(&cluster.bootstrap)).await;
+    let topic = bed.topic(1).await;
+    let first = bed.put(&topic, 0, "k", "before").await;
+    let mut reader = bed.reader(&topic, 0, 0);
+    read_to_end(&mut reader, 1).await;
+    cluster.pause(1).await;
+    let hung = Instant::now();
+    while hung.elapsed() < Duration::from_secs(25) {
+        let asked = Instant::now();
+        let (appended, marks, at) = tokio::join!(
+            bed.send(&topic, 0, "k", "?").unwrap(),
+            async {
+                let marks = bed.log.watermarks(&topic, 0).await;
+                (marks, asked.elapsed())
+            },
+            async {
+                let at = bed.log.offset_at(&topic, 0, first.timestamp_ms).await;
+                (at, asked.elapsed())
+            },
+        );
+        assert_eq!(appended, Err(AppendError::Unknown));
+        for (error, took) in [(marks.0.map(|_| 0), marks.1), at] {
+            assert!(error.is_err_and(|error| error.retryable()));
+            assert!(took < Duration::from_millis(2500), "it took {took:?}");
+        }
+    }
+    cluster.resume(1).await;
+    let back = Instant::now();
+    let all = async {
+        until_appended(&bed, &topic, "after").await;
+        let appended = back.elapsed();
+        let high = wait_high(&bed, &topic, 0).await;
+        let at = bed.log.offset_at(&topic, 0, 0).await;
+        assert_eq!(at, Ok(0));
+        let asked = back.elapsed();
+        let (records, _) = read_to_end(&mut reader, high).await;
+        assert_eq!(text(&records.last().unwrap().value), "after");
+        (appended, asked, back.elapsed())
+    };
+    let took = tokio::time::timeout(Duration::from_secs(10), all).await;
+    assert!(took.is_ok(), "not all is back");
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn three_brokers_survive_the_loss_of_each_in_turn() {
     let cluster = Cluster::start(3).await;

@@ -1,0 +1,153 @@
+//! When a client of librdkafka has failed for so long that a new one takes its place.
+//!
+//! A broker that hangs and comes back can leave a client of librdkafka 2.12 behind that never gets an answer
+//! again (see `stall` for readers). From outside that looks like brokers that are away, so a client that only
+//! fails is replaced either way: a new one costs little, and waiting costs everything.
+
+use std::collections::HashMap;
+use std::time::{Duration, Instant};
+
+/// So many new clients in a row get the ordinary time; then a cluster that is only slow gets more and more.
+const BARREN: u32 = 4;
+/// A partition that fails while others work is more often a partition without a leader than a client's fault.
+const PLACE_TIMES: u32 = 4;
+/// How long nothing is done about single partitions after something was, in units of the patience.
+const PAUSE_TIMES: u32 = 10;
+
+/// The outcomes of one kind of work of one client and its successors. Pure: time is passed in.
+#[derive(Debug)]
+pub(crate) struct Cure {
+    patience: Duration,
+    /// When everything began to fail.
+    since: Option<Instant>,
+    /// When each partition began to fail.
+    places: HashMap<(Box<str>, i32), Instant>,
+    /// New clients since the last success.
+    barren: u32,
+    places_not_before: Option<Instant>,
+}
+
+impl Cure {
+    /// A client is replaced when all it does has failed for `patience`.
+    pub(crate) fn new(patience: Duration) -> Cure {
+        Cure {
+            patience,
+            since: None,
+            places: HashMap::new(),
+            barren: 0,
+            places_not_before: None,
+        }
+    }
+
+    /// Something worked, be it a refusal: the brokers answered.
+    pub(crate) fn well(&mut self, topic: &str, partition: i32) {
+        self.since = None;
+        self.barren = 0;
+        if !self.places.is_empty() {
+            self.places.remove(&(topic.into(), partition));
+        }
+    }
+
+    /// Something got no answer. True: replace the client now; what is told next is of the new one.
+    /// `lingering`: replaced clients that have not ended yet; the more, the more patient.
+    pub(crate) fn ill(
+        &mut self,
+        topic: &str,
+        partition: i32,
+        now: Instant,
+        lingering: usize,
+    ) -> bool {
+        let since = *self.since.get_or_insert(now);
+        let here = *self.places.entry((topic.into(), partition)).or_insert(now);
+        let lingering = u32::try_from(lingering).unwrap_or(u32::MAX);
+        let grown = self
+            .patience
+            .saturating_mul(1 << (self.barren / BARREN).min(3))
+            .saturating_mul(lingering.saturating_add(1));
+        if now.saturating_duration_since(since) >= grown {
+            self.barren = self.barren.saturating_add(1);
+            self.begin();
+            return true;
+        }
+        let mature = now.saturating_duration_since(here) >= grown.saturating_mul(PLACE_TIMES);
+        if mature && self.places_not_before.is_none_or(|at| at <= now) {
+            self.places_not_before = Some(now + self.patience * PAUSE_TIMES);
+            self.begin();
+            return true;
+        }
+        false
+    }
+
+    /// Forgets the failures of a client that is being replaced.
+    pub(crate) fn begin(&mut self) {
+        self.since = None;
+        self.places.clear();
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const PATIENCE: Duration = Duration::from_secs(5);
+
+    /// A cure and a clock that starts at zero.
+    fn cure() -> (Cure, impl Fn(u64) -> Instant) {
+        let zero = Instant::now();
+        (Cure::new(PATIENCE), move |s| zero + Duration::from_secs(s))
+    }
+
+    #[test]
+    fn a_client_that_only_fails_is_replaced_when_patience_ends() {
+        let (mut cure, at) = cure();
+        assert!(!cure.ill("t", 0, at(0), 0), "one failure is none");
+        assert!(!cure.ill("t", 1, at(4), 0));
+        assert!(cure.ill("t", 0, at(5), 0));
+        assert!(!cure.ill("t", 0, at(6), 0), "the new one has its own time");
+        assert!(cure.ill("t", 0, at(11), 0));
+    }
+
+    #[test]
+    fn one_success_in_between_is_health() {
+        let (mut cure, at) = cure();
+        assert!(!cure.ill("t", 0, at(0), 0));
+        cure.well("t", 0);
+        assert!(!cure.ill("t", 0, at(6), 0));
+        assert!(!cure.ill("t", 0, at(10), 0));
+        assert!(cure.ill("t", 0, at(11), 0));
+    }
+
+    #[test]
+    fn a_partition_that_fails_while_others_work_is_given_more_time_and_then_not_soon_again() {
+        let (mut cure, at) = cure();
+        let mut replaced = Vec::new();
+        for second in 0..100 {
+            cure.well("t", 1);
+            if cure.ill("t", 0, at(second), 0) {
+                replaced.push(second);
+            }
+        }
+        assert_eq!(replaced, [20, 70]);
+    }
+
+    #[test]
+    fn a_slow_cluster_gets_more_time_after_many_new_clients() {
+        let (mut cure, at) = cure();
+        let mut replaced = 0;
+        for second in 0..3600 {
+            replaced += u32::from(cure.ill("t", 0, at(second), 0));
+        }
+        assert!((60..110).contains(&replaced), "{replaced}");
+        cure.well("t", 0);
+        assert!(!cure.ill("t", 0, at(4000), 0));
+        assert!(cure.ill("t", 0, at(4005), 0), "a success resets that");
+    }
+
+    #[test]
+    fn clients_that_do_not_end_slow_their_successors() {
+        let (mut cure, at) = cure();
+        assert!(!cure.ill("t", 0, at(0), 3));
+        assert!(!cure.ill("t", 0, at(19), 3));
+        assert!(cure.ill("t", 0, at(20), 3));
+    }
+}
