@@ -10,6 +10,7 @@ use schemas::{ACTIVITY_TYPES, Channel, EventName, Lane};
 use crate::{Capability, ErrorName, Identity, ProtocolError};
 
 pub use namespaces::{BadNamespace, Namespaces, Policy, Who};
+pub use schemas::PRESENCE_TYPES;
 
 /// The answer to "may this identity read this channel".
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -20,22 +21,6 @@ pub enum Read {
     /// for somebody else's job and for one that does not exist alike.
     IfJobOwner,
 }
-
-/// What presence says to a channel's readers.
-pub const PRESENCE_TYPES: &[&str] = &["presence.joined", "presence.updated", "presence.left"];
-
-/// Names the server says itself on every transport. As events of a channel they would look like
-/// the server's own words, so nobody publishes them.
-const CONTROL: &[&str] = &[
-    "connected",
-    "subscribed",
-    "caught_up",
-    "gap",
-    "lagging",
-    "heartbeat",
-    "token_expiring",
-    "replay.end",
-];
 
 /// Whether `who` may subscribe to `channel`.
 ///
@@ -132,7 +117,7 @@ pub fn may_publish(
             "{channel} is a view: it can only be read"
         )));
     }
-    if CONTROL.contains(&event.as_str()) {
+    if event.is_servers() {
         return Err(ProtocolError::denied(format!(
             "{} is said by the server alone",
             event.as_str()
@@ -170,7 +155,7 @@ pub fn may_publish(
 /// The capability that publishing an event of this name asks for.
 pub fn needed_for(event: &EventName) -> Capability {
     let name = event.as_str();
-    match (family(event), name) {
+    match (event.family(), name) {
         ("presence", _) | (_, "cursor.move" | "typing") => Capability::PresenceWrite,
         ("comment", _) => Capability::Comment,
         (_, "draw" | "erase" | "shape" | "undo" | "redo") => Capability::CanvasDraw,
@@ -189,39 +174,19 @@ pub fn needed_for(event: &EventName) -> Capability {
 /// `INVALID_MESSAGE` where name and lane contradict each other: presence, cursors, typing,
 /// awareness and signalling never become durable; grants and revocations are never ephemeral.
 pub fn lane_of(event: &EventName, asked: Option<Lane>) -> Result<Lane, ProtocolError> {
-    let name = event.as_str();
-    let ephemeral = family(event) == "presence"
-        || matches!(
-            name,
-            "cursor.move"
-                | "typing"
-                | "doc.awareness"
-                | "rtc.offer"
-                | "rtc.answer"
-                | "rtc.candidate"
-        );
-    match asked {
-        Some(Lane::Durable) if ephemeral => Err(ProtocolError::invalid(format!(
-            "{name} travels on the ephemeral lane only"
+    match (event.only_lane(), asked) {
+        (Some(only), Some(asked)) if only != asked => Err(ProtocolError::invalid(format!(
+            "{event} travels on the {} lane only",
+            only.as_str()
         ))),
-        Some(Lane::Ephemeral) if family(event) == "access" => Err(ProtocolError::invalid(format!(
-            "{name} travels on the durable lane only"
-        ))),
-        Some(lane) => Ok(lane),
-        None if ephemeral => Ok(Lane::Ephemeral),
-        None => Ok(Lane::Durable),
+        (Some(lane), _) | (None, Some(lane)) => Ok(lane),
+        (None, None) => Ok(Lane::Durable),
     }
 }
 
 /// Whether an event of this name also counts against the limit on chat and dice.
 pub fn counts_as_chat(event: &EventName) -> bool {
-    matches!(family(event), "chat" | "dice")
-}
-
-/// The first word of a name.
-fn family(event: &EventName) -> &str {
-    let name = event.as_str();
-    name.split(['.', ':']).next().unwrap_or(name)
+    matches!(event.family(), "chat" | "dice")
 }
 
 /// What a view shows: `activity.42` is `session.42` reduced to activity types, `presence.42` its

@@ -7,7 +7,7 @@ use bytes::Bytes;
 use crate::form::avro::{Avro, Framing};
 use crate::form::{Parts, cloudevents, json};
 use crate::headers::Headers;
-use crate::{Channel, Event, Poison, PoisonReason, Topics, Undecoded, partition_of};
+use crate::{Channel, Event, Lane, Poison, PoisonReason, Topics, Undecoded, partition_of};
 
 /// Most bytes of a record's value.
 pub const VALUE_BYTES_MAX: usize = 65_536;
@@ -92,10 +92,7 @@ impl Decoder {
 
         let parts = self.parts(&headers, value)?;
         let lane = self.topics.lane(record.topic);
-        if parts.lane.is_some_and(|claimed| claimed != lane) {
-            let detail = format!("the record says another lane than {}", record.topic);
-            return Err(Poison::new(PoisonReason::LaneContradiction, detail).into());
-        }
+        check_meaning(&parts, record.topic, lane)?;
         let id_given = parts.id.is_some();
         Ok(Event {
             channel,
@@ -170,6 +167,27 @@ impl Decoder {
             return Err(Poison::new(PoisonReason::WrongTopic, detail));
         }
         Ok(channel)
+    }
+}
+
+/// What ingest would refuse to write, nobody takes from the log either.
+fn check_meaning(parts: &Parts, topic: &str, lane: Lane) -> Result<(), Poison> {
+    let name = &parts.name;
+    if name.is_servers() {
+        let detail = format!("{name} is said by the server alone, no event may have that name");
+        return Err(Poison::new(PoisonReason::BadEvent, detail));
+    }
+    let contradiction = |detail| Err(Poison::new(PoisonReason::LaneContradiction, detail));
+    if parts.lane.is_some_and(|claimed| claimed != lane) {
+        return contradiction(format!("the record says another lane than {topic}"));
+    }
+    match name.only_lane() {
+        Some(only) if only != lane => contradiction(format!(
+            "{name} travels on the {} lane only, {topic} is the {} one",
+            only.as_str(),
+            lane.as_str()
+        )),
+        _ => Ok(()),
     }
 }
 

@@ -19,6 +19,7 @@ mod partition;
 mod poison;
 #[cfg(test)]
 mod properties;
+mod reserved;
 mod topics;
 
 pub use decode::{Decoder, HEADERS_BYTES_MAX, Incoming, VALUE_BYTES_MAX};
@@ -28,4 +29,5 @@ pub use form::avro::EVENT_AVSC;
 pub use names::{Channel, EVENT_ALIASES, EventName, NameError, valid_id};
 pub use partition::partition_of;
 pub use poison::{Poison, PoisonReason, Undecoded};
+pub use reserved::{PRESENCE_TYPES, SERVER_NAMES};
 pub use topics::Topics;

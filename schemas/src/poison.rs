@@ -90,13 +90,14 @@ reasons! {
     WrongTopic = "wrong_topic",
     /// The key belongs in another partition, so its order could not be kept.
     WrongPartition = "wrong_partition",
-    /// Event name, user, addressees or another member missing or of the wrong kind.
+    /// Event name, user, addressees or another member missing or of the wrong kind, or a name that
+    /// the server alone says.
     BadEvent = "bad_event",
     /// The id is not an id.
     BadId = "bad_id",
     /// `rm-producer`, `rm-epoch`, `rm-seq` incomplete or unreadable.
     BadOutbox = "bad_outbox",
-    /// The record says another lane than its topic.
+    /// The record, or the name of its event, says another lane than its topic.
     LaneContradiction = "lane_contradiction",
     /// Not a datum of its schema.
     BadAvro = "bad_avro",

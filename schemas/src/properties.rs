@@ -58,7 +58,7 @@ fn event() -> impl Strategy<Value = Event> {
         "system",
         "shop.~",
     ]);
-    let place = (channel, prop::bool::ANY, "[a-z]{1,5}(\\.[a-z_0-9]{1,5})?");
+    let place = (channel, prop::bool::ANY, "x[a-z]{0,4}(\\.[a-z_0-9]{1,5})?");
     let outbox = prop::option::of(("[A-Za-z0-9_:@~.-]{1,64}", 0..=i64::MAX, 0..=i64::MAX));
     let who = (
         prop::option::of("[A-Za-z0-9_:@~.-]{1,64}"),
