@@ -102,4 +102,5 @@ RIVERMOUTH_TEST_KAFKA=$(cat "$work/kafka/bootstrap")
 export RIVERMOUTH_TEST_KAFKA
 # Thousands of sockets in one process.
 ulimit -n "$(ulimit -Hn)" || true
-cargo test --locked "${what[@]}"
+# All failures at once: a run takes long.
+cargo test --locked --no-fail-fast "${what[@]}"
