@@ -9,6 +9,7 @@ use protocol::client::Publish;
 use protocol::{Identity, Limits, ProtocolError};
 use schemas::{Event, Lane, encode_json};
 use siphasher::sip128::{Hasher128, SipHasher24};
+use state::job::Job;
 use std::hash::Hasher;
 
 use crate::horizon;
@@ -67,6 +68,10 @@ pub(crate) fn admit(
         outbox: publish.outbox,
         traceparent: None,
     };
+    if let Some(job_id) = Job::updated_by(&event) {
+        Job::check(job_id, &event.data)
+            .map_err(|why| ProtocolError::invalid(format!("job.update: {why}")))?;
+    }
     let encoded = encode_json(&event);
     event.data = Bytes::new();
     let headers: usize = encoded
@@ -215,6 +220,34 @@ mod tests {
         let both =
             r#"{"channel":"session.42","event":"cursor.move","producer":"p","epoch":0,"seq":0}"#;
         assert_eq!(refusal(&player(), both), ErrorName::InvalidMessage);
+    }
+
+    #[test]
+    fn a_job_update_has_to_be_one_in_channels_of_jobs_only() {
+        let update = |channel: &str, data: &str| {
+            format!(r#"{{"channel":"{channel}","event":"job:update","data":{data}}}"#)
+        };
+        for (data, why) in [
+            (r#"{"jobId":"1","status":"running"}"#, "jobId"),
+            (r#"{"status":"running"}"#, "jobId is missing"),
+            (r#"{"jobId":"9f"}"#, "status is missing"),
+            (r#"{"jobId":"9f","status":"bogus"}"#, "status"),
+            (
+                r#"{"jobId":"9f","status":"running","progress":101}"#,
+                "progress",
+            ),
+            (r#""9f""#, "object"),
+            ("null", "object"),
+        ] {
+            let refused = door(&backend(), &update("jobs.9f", data)).unwrap_err();
+            assert_eq!(refused.name, ErrorName::InvalidMessage, "{data}");
+            assert!(refused.message.contains(why), "{data}: {}", refused.message);
+            assert!(door(&backend(), &update("session.9f", data)).is_ok());
+        }
+        let good = r#"{ "jobId": "9f", "status": "running", "progress": 100, "eta": 5 }"#;
+        assert!(door(&backend(), &update("jobs.9f", good)).is_ok());
+        let other = r#"{"channel":"jobs.9f","event":"job.log","data":"line"}"#;
+        assert!(door(&backend(), other).is_ok());
     }
 
     #[test]

@@ -14,6 +14,8 @@ use service::{Component, Health, Shutdown};
 
 use crate::metrics::IngestMetrics;
 
+/// How long one topic may take to tell what it is.
+const ANSWER: Duration = Duration::from_secs(2);
 /// When to come back, ms: not soon, a human has to act.
 const RETRY_MS: u64 = 30_000;
 
@@ -43,7 +45,6 @@ pub(crate) struct PinWatch {
     pub(crate) metrics: IngestMetrics,
     guard: PinGuard,
     topics: Component,
-    reach: Component,
 }
 
 impl PinWatch {
@@ -54,8 +55,9 @@ impl PinWatch {
         metrics: IngestMetrics,
         health: &Health,
     ) -> PinWatch {
-        // A question to a log that is away takes a while to fail; that alone must not look like silence.
-        let silence = interval * 3 + Duration::from_secs(60);
+        // A log that is away takes a while to fail; that alone must not look like silence.
+        let topics = u32::try_from(pins.len()).unwrap_or(u32::MAX);
+        let silence = interval * 2 + ANSWER.saturating_mul(topics);
         PinWatch {
             log,
             pins,
@@ -63,7 +65,6 @@ impl PinWatch {
             metrics,
             guard: PinGuard::default(),
             topics: health.component("ingest topics", silence),
-            reach: health.told("ingest log", silence),
         }
     }
 
@@ -73,22 +74,17 @@ impl PinWatch {
 
     /// Compares once.
     pub(crate) async fn check(&self) {
-        let mut reached = true;
         for (topic, pin) in &self.pins {
-            let found = self.log.describe(topic).await;
-            match differs(pin, &found) {
-                Some(what) => return self.alarm(topic, &what),
-                None if found.is_err() => reached = false,
-                None => {}
+            let found = tokio::time::timeout(ANSWER, self.log.describe(topic)).await;
+            if let Ok(found) = found
+                && let Some(what) = differs(pin, &found)
+            {
+                return self.alarm(topic, &what);
             }
         }
-        // A log that is away says nothing about its topics: what was known of them stands.
+        // A log that is away says nothing about its topics: what was known of them stands. That it is away is for
+        // the process to tell.
         self.topics.ok();
-        if reached {
-            self.reach.ok();
-        } else {
-            self.reach.failing("the log does not answer");
-        }
     }
 
     /// Compares until the signal to stop, or until there is nothing left to protect.

@@ -2,6 +2,7 @@
 
 use schemas::Event;
 use serde::Deserialize;
+use serde_json::value::RawValue;
 
 /// Where a job is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, serde::Serialize, serde::Deserialize)]
@@ -108,11 +109,19 @@ impl Job {
         is_update.then(|| event.channel.id())
     }
 
+    /// Whether [`Job::apply`] would read this `data` of a `job.update` of channel `jobs.<job_id>`:
+    /// the one rule, for whoever takes updates in.
+    ///
+    /// # Errors
+    /// What is wrong with it, a clause for people that names the member.
+    pub fn check(job_id: &str, data: &[u8]) -> Result<(), &'static str> {
+        Update::read(job_id, data).map(|_| ())
+    }
+
     /// Folds the `data` of one `job.update` of channel `jobs.<job_id>`, whose time in the log is
     /// `at_ms`, into the job; `None` is a job not heard of before.
     ///
-    /// What an update does not say stays as it was. An update that cannot be read, that names
-    /// another job, or that comes after a final status changes nothing.
+    /// What an update does not say stays as it was. An update that [`Job::check`] refuses, or that comes after a final status changes nothing.
     pub fn apply(job: &mut Option<Job>, job_id: &str, data: &[u8], at_ms: i64) -> Change {
         let update = match Update::read(job_id, data) {
             Ok(update) => update,
@@ -171,10 +180,7 @@ fn keep<T>(slot: &mut Option<T>, given: Option<T>) {
 }
 
 /// The data of a `job.update` as workers write it. Null is absent; unknown members are ignored.
-#[derive(Deserialize)]
-#[serde(rename_all = "camelCase")]
 struct Update {
-    job_id: Option<String>,
     status: JobStatus,
     progress: Option<f64>,
     message: Option<String>,
@@ -189,29 +195,76 @@ struct Failure {
     message: Option<String>,
 }
 
+/// The members, each read by itself so that a refusal can name the one at fault.
+#[derive(Deserialize)]
+#[serde(rename_all = "camelCase")]
+struct Members<'a> {
+    #[serde(borrow)]
+    job_id: Option<&'a RawValue>,
+    #[serde(borrow)]
+    status: Option<&'a RawValue>,
+    #[serde(borrow)]
+    progress: Option<&'a RawValue>,
+    #[serde(borrow)]
+    message: Option<&'a RawValue>,
+    #[serde(borrow)]
+    error: Option<&'a RawValue>,
+    #[serde(borrow)]
+    owner_id: Option<&'a RawValue>,
+    #[serde(borrow)]
+    kind: Option<&'a RawValue>,
+}
+
 impl Update {
     fn read(job_id: &str, data: &[u8]) -> Result<Update, &'static str> {
+        const NOT_AN_OBJECT: &str = "data has to be a JSON object";
+        const PROGRESS: &str = "progress has to be a number from 0 to 100";
+        const STATUS: &str = "status has to be queued, running, succeeded, failed or cancelled";
         // A list would otherwise pass for the members in their order.
         if data.first() != Some(&b'{') {
-            return Err("not a JSON object");
+            return Err(NOT_AN_OBJECT);
         }
-        let update: Update = serde_json::from_slice(data)
-            .map_err(|_| "status missing or a member of another kind")?;
-        if update
-            .job_id
-            .as_deref()
-            .is_some_and(|named| named != job_id)
-        {
-            return Err("jobId is not the channel's");
+        let members: Members<'_> = serde_json::from_slice(data).map_err(|_| NOT_AN_OBJECT)?;
+        let named: Option<String> = member(members.job_id, "jobId has to be a string")?;
+        match named {
+            None => return Err("jobId is missing"),
+            Some(named) if named != job_id => {
+                return Err("jobId has to be the id of the channel jobs.<jobId>");
+            }
+            Some(_) => {}
         }
-        if update
-            .progress
-            .is_some_and(|progress| !(0.0..=100.0).contains(&progress))
-        {
-            return Err("progress is not from 0 to 100");
+        let progress: Option<f64> = member(members.progress, PROGRESS)?;
+        if progress.is_some_and(|progress| !(0.0..=100.0).contains(&progress)) {
+            return Err(PROGRESS);
         }
-        Ok(update)
+        Ok(Update {
+            status: member(members.status, STATUS)?.ok_or("status is missing")?,
+            progress,
+            message: member(members.message, "message has to be a string")?,
+            error: members.error.map(Failure::read).transpose()?,
+            owner_id: member(members.owner_id, "ownerId has to be a string")?,
+            kind: member(members.kind, "kind has to be a string")?,
+        })
     }
+}
+
+impl Failure {
+    fn read(raw: &RawValue) -> Result<Failure, &'static str> {
+        const FAILURE: &str = "error has to be an object with the strings code and message";
+        if raw.get().starts_with('{') {
+            serde_json::from_str(raw.get()).map_err(|_| FAILURE)
+        } else {
+            Err(FAILURE)
+        }
+    }
+}
+
+fn member<'a, T: Deserialize<'a>>(
+    raw: Option<&'a RawValue>,
+    otherwise: &'static str,
+) -> Result<Option<T>, &'static str> {
+    raw.map(|raw| serde_json::from_str(raw.get()).map_err(|_| otherwise))
+        .transpose()
 }
 
 #[cfg(test)]

@@ -125,6 +125,28 @@ fn a_job_is_stored_once_with_all_its_steps_and_its_end_stands() {
 }
 
 #[test]
+fn an_update_that_breaks_the_rule_is_an_event_and_no_step_of_a_job() {
+    let mut world = World::new("rivermouth.jobs");
+    let data = [
+        r#"{"status":"running"}"#,
+        r#"{"jobId":"other","status":"running"}"#,
+        r#"{"jobId":"9f","status":"bogus"}"#,
+        r#"{"jobId":"9f","status":"running","progress":101}"#,
+        "[]",
+    ];
+    let records: Vec<Record> = (0..)
+        .zip(data)
+        .map(|(offset, data)| {
+            let value = format!(r#"{{"event":"job.update","data":{data}}}"#);
+            record("rivermouth.jobs", offset, "9f", &value)
+        })
+        .collect();
+    let batch = world.build(0, &records, None).batch;
+    assert_eq!((batch.events.len(), batch.quarantine.len()), (5, 0));
+    assert_eq!((batch.jobs.len(), batch.job_history.len()), (0, 0));
+}
+
+#[test]
 fn the_end_of_the_log_moves_the_offset_over_what_is_invisible() {
     let mut world = World::new("rivermouth.events");
     let built = world.build(5, &[], Some(9));

@@ -20,9 +20,12 @@ fn a_job_grows_by_its_updates() {
             r#"{"jobId":"9f","status":"queued","ownerId":"u1","kind":"export"}"#,
             10,
         ),
-        (r#"{"status":"running","progress":50,"message":"half"}"#, 20),
         (
-            r#"{"status":"failed","error":{"code":"E1","message":"disk"}}"#,
+            r#"{"jobId":"9f","status":"running","progress":50,"message":"half"}"#,
+            20,
+        ),
+        (
+            r#"{"jobId":"9f","status":"failed","error":{"code":"E1","message":"disk"}}"#,
             15,
         ),
     ]);
@@ -56,12 +59,12 @@ fn a_job_grows_by_its_updates() {
 #[test]
 fn a_final_status_is_never_overwritten() {
     for last in ["succeeded", "failed", "cancelled"] {
-        let done = format!(r#"{{"status":"{last}"}}"#);
+        let done = format!(r#"{{"jobId":"9f","status":"{last}"}}"#);
         let (before, _) = fold(&[(&done, 1)]);
         let (after, changes) = fold(&[
             (&done, 1),
-            (r#"{"status":"running","progress":1}"#, 2),
-            (r#"{"status":"succeeded","message":"late"}"#, 3),
+            (r#"{"jobId":"9f","status":"running","progress":1}"#, 2),
+            (r#"{"jobId":"9f","status":"succeeded","message":"late"}"#, 3),
         ]);
         assert_eq!(after, before);
         assert!(
@@ -80,28 +83,38 @@ fn what_cannot_be_read_changes_nothing() {
         r#"["9f","running"]"#,
         "\"running\"",
         "{}",
-        r#"{"status":"done"}"#,
-        r#"{"status":5}"#,
-        r#"{"status":"running","jobId":"other"}"#,
-        r#"{"status":"running","jobId":7}"#,
-        r#"{"status":"running","progress":-1}"#,
-        r#"{"status":"running","progress":100.5}"#,
-        r#"{"status":"running","progress":"50"}"#,
-        r#"{"status":"running","message":{}}"#,
-        r#"{"status":"failed","error":"disk"}"#,
+        r#"{"jobId":"9f","status":"done"}"#,
+        r#"{"jobId":"9f","status":5}"#,
+        r#"{"jobId":"other","status":"running"}"#,
+        r#"{"jobId":7,"status":"running"}"#,
+        r#"{"jobId":null,"status":"running"}"#,
+        r#"{"status":"running","progress":40}"#,
+        r#"{"jobId":"9f"}"#,
+        r#"{"jobId":"9f","status":null}"#,
+        r#"{"jobId":"9f","status":"failed","error":["E1","disk"]}"#,
+        r#"{"jobId":"9f","status":"running","progress":1e308}"#,
+        r#"{"jobId":"9f","status":"running","progress":-1}"#,
+        r#"{"jobId":"9f","status":"running","progress":100.5}"#,
+        r#"{"jobId":"9f","status":"running","progress":"50"}"#,
+        r#"{"jobId":"9f","status":"running","message":{}}"#,
+        r#"{"jobId":"9f","status":"failed","error":"disk"}"#,
     ] {
         let (job, changes) = fold(&[(data, 1)]);
         assert_eq!(job, None, "{data}");
-        assert!(matches!(changes[0], Change::Ignored(_)), "{data}");
+        let why = Job::check("9f", data.as_bytes()).unwrap_err();
+        assert_eq!(changes[0], Change::Ignored(why), "{data}");
     }
 }
 
 #[test]
 fn null_members_are_absent_and_unknown_ones_ignored() {
     let (job, _) = fold(&[
-        (r#"{"status":"running","progress":5,"message":"m"}"#, 1),
         (
-            r#"{"status":"running","progress":null,"message":null,"error":null,"eta":[1]}"#,
+            r#"{"jobId":"9f","status":"running","progress":5,"message":"m"}"#,
+            1,
+        ),
+        (
+            r#"{"jobId":"9f","status":"running","progress":null,"message":null,"error":null,"eta":[1]}"#,
             2,
         ),
     ]);
