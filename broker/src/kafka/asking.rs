@@ -187,7 +187,7 @@ mod tests {
     #[tokio::test]
     async fn a_question_that_hangs_keeps_nobody_waiting() {
         let asking = Asking::new(&KafkaConfig::new("127.0.0.1:1")).unwrap();
-        let (hang, until) = std::sync::mpsc::channel::<()>();
+        let (hang, until) = std::sync::mpsc::sync_channel::<()>(0);
         let deadline = Instant::now() + Duration::from_millis(50);
         let (_, answer) = asking.run(deadline, move |_| until.recv().is_ok()).await;
         assert_eq!(answer, None);

@@ -28,7 +28,7 @@ use store::Store;
 use crate::parts::{self, Ground};
 use crate::run::fanout::{Node, NodeArgs};
 use crate::run::process::Process;
-use crate::run::{Door, gateway, persister};
+use crate::run::{Door, gateway, log, persister};
 use crate::settings::auth::AuthArgs;
 use crate::settings::kafka::KafkaArgs;
 use crate::settings::postgres::PostgresArgs;
@@ -186,6 +186,7 @@ async fn serve(
     database: Database,
 ) -> anyhow::Result<()> {
     let opened = process.health.latch("start");
+    log::watch(ground, &process);
     let store = parts::store(&database.url, args.postgres.options("dev")).await?;
     migrate(&store).await?;
     let gateway = gateway(

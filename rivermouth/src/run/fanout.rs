@@ -14,7 +14,7 @@ use store::Store;
 
 use crate::parts::{self, Ground, Reading};
 use crate::run::process::Process;
-use crate::run::{Door, gateway};
+use crate::run::{Door, gateway, log};
 use crate::settings::auth::AuthArgs;
 use crate::settings::kafka::KafkaArgs;
 use crate::settings::postgres::PostgresArgs;
@@ -101,6 +101,7 @@ pub(crate) async fn fanout(args: FanoutArgs) -> anyhow::Result<()> {
     let Some(ground) = Ground::lay(log, &args.kafka, &process.stop).await? else {
         return process.abandon().await;
     };
+    log::watch(&ground, &process);
     let gateway = gateway(&ground, &door, store.clone(), &args.public, &process).await?;
     let reading = parts::decoder(&ground, &args.kafka)?;
     let node = Node {

@@ -10,6 +10,7 @@ use protocol::token::Verifier;
 use service::origin::Origins;
 
 use crate::parts::{self, Ground};
+use crate::run::log;
 use crate::run::process::Process;
 use crate::settings::auth::AuthArgs;
 use crate::settings::kafka::KafkaArgs;
@@ -55,6 +56,7 @@ pub(crate) async fn ingest(args: IngestArgs) -> anyhow::Result<()> {
     let Some(ground) = Ground::lay(log, &args.kafka, &process.stop).await? else {
         return process.abandon().await;
     };
+    log::watch(&ground, &process);
     let gateway = gateway(&ground, &door, store.clone(), &args.public, &process).await?;
     let listener = service::bind(args.public.address())?;
     tracing::info!(address = %listener.local_addr()?, "listening");

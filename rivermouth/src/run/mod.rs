@@ -2,6 +2,7 @@
 
 pub(crate) mod fanout;
 mod ingest;
+pub(crate) mod log;
 pub(crate) mod persister;
 pub(crate) mod process;
 

@@ -5,6 +5,7 @@ use persister::{PersisterConfig, Ports};
 use store::Store;
 
 use crate::parts::{self, Ground, Reading};
+use crate::run::log;
 use crate::run::process::Process;
 use crate::settings::kafka::KafkaArgs;
 use crate::settings::postgres::PostgresArgs;
@@ -50,6 +51,7 @@ pub(crate) async fn persister(args: PersisterArgs) -> anyhow::Result<()> {
     let Some(ground) = Ground::lay(log, &args.kafka, &process.stop).await? else {
         return process.abandon().await;
     };
+    log::watch(&ground, &process);
     let reading = parts::decoder(&ground, &args.kafka)?;
     work(
         &ground,
