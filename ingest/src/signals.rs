@@ -9,7 +9,7 @@ use broker::{Append, Delivery, Log};
 use futures_util::StreamExt;
 use futures_util::stream::FuturesUnordered;
 use protocol::ProtocolError;
-use schemas::{Channel, EventName};
+use schemas::{Channel, EventName, newest_wins};
 use service::Shutdown;
 use tokio::sync::{Notify, mpsc};
 use tokio::time::Instant;
@@ -67,6 +67,7 @@ impl Signals {
     }
 
     /// Takes an event; it is appended now, at its turn, or not at all when a newer one comes first.
+    /// Signalling has its turn each time: what is too much of it is refused, never overtaken.
     ///
     /// # Errors
     /// `UNAVAILABLE` when the log is busy, `RATE_LIMIT_EXCEEDED` when too much of the sender waits.
@@ -77,8 +78,7 @@ impl Signals {
         record: Append,
     ) -> Result<(), ProtocolError> {
         let inner = &self.0;
-        // Every word of a negotiation counts; of everything else the newest says it all.
-        let name = (!name.0.as_str().starts_with("rtc.")).then_some(name);
+        let name = newest_wins(name.0.as_str()).then_some(name);
         let offered = inner.pace().offer(sender, name, record, inner.now_us());
         match offered {
             Offered::Go(record) => inner.append(record),

@@ -29,5 +29,5 @@ pub use form::avro::EVENT_AVSC;
 pub use names::{Channel, EVENT_ALIASES, EventName, NameError, valid_id};
 pub use partition::partition_of;
 pub use poison::{Poison, PoisonReason, Undecoded};
-pub use reserved::{PRESENCE_TYPES, SERVER_NAMES};
+pub use reserved::{PRESENCE_TYPES, SERVER_NAMES, newest_wins};
 pub use topics::Topics;

@@ -29,6 +29,14 @@ const EPHEMERAL_NAMES: &[&str] = &[
     "rtc.candidate",
 ];
 
+/// Whether a newer ephemeral event of this name stands for an older one of the same sender to the
+/// same users. True of all but signalling: a call needs each of its offers, answers and candidates.
+pub fn newest_wins(name: &str) -> bool {
+    !name
+        .strip_prefix("rtc")
+        .is_some_and(|rest| rest.is_empty() || rest.starts_with(['.', ':']))
+}
+
 impl EventName {
     /// The first word of the name: `chat` of `chat.message`.
     pub fn family(&self) -> &str {
@@ -49,6 +57,21 @@ impl EventName {
             "access" => Some(Lane::Durable),
             _ if EPHEMERAL_NAMES.contains(&self.as_str()) => Some(Lane::Ephemeral),
             _ => None,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_signalling_is_never_overtaken() {
+        for name in ["rtc.offer", "rtc.answer", "rtc.candidate", "rtc.x", "rtc"] {
+            assert!(!newest_wins(name), "{name}");
+        }
+        for name in ["cursor.move", "typing", "presence.update", "rtcx", "x.rtc"] {
+            assert!(newest_wins(name), "{name}");
         }
     }
 }

@@ -108,10 +108,11 @@ impl Conn {
         }
     }
 
-    /// Keeps the newest ephemeral event of each sender and name.
+    /// Keeps the newest ephemeral event of each sender and name, and all signalling.
     pub(super) fn conflate(&mut self, channel: &Channel, event: &Arc<Delivered>) {
         let same = |c: &Conflated| {
-            c.channel == *channel
+            schemas::newest_wins(&event.name)
+                && c.channel == *channel
                 && c.event.user == event.user
                 && c.event.name == event.name
                 && c.event.to == event.to

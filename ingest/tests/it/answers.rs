@@ -153,6 +153,46 @@ pub async fn ephemeral_events_go_to_the_signals_and_the_last_word_wins(world: Wo
     assert!(world.read(world.topics.events()).await.is_empty());
 }
 
+pub async fn signalling_is_never_overtaken_and_too_much_of_it_is_refused(world: World) {
+    let (node, web) = (world.node().await, Web::new());
+    let signal = |event: &str, to: &str, n: usize| json!({"channel": "session.1", "event": event, "to": [to], "data": n});
+    let mut sent = vec![json!({"channel": "session.1", "event": "typing", "data": 0})];
+    sent.extend(["u2", "u3", "u4"].map(|to| signal("rtc.offer", to, 1)));
+    sent.extend((2..14).map(|n| signal("rtc.candidate", "u2", n)));
+    let lines = |sent: &[serde_json::Value]| sent.iter().map(|line| format!("{line}\n")).collect();
+    let user = player("u1");
+    let batch: String = lines(&sent);
+    let told = web.batch(&node, &user, batch).await.lines();
+    assert!(told.iter().all(|line| line["id"].is_string()), "{told:?}");
+    let wait = async {
+        loop {
+            let read = world.read(world.topics.signals()).await;
+            if read.len() >= sent.len() {
+                return read;
+            }
+            tokio::task::yield_now().await;
+        }
+    };
+    let read = tokio::time::timeout(DEADLINE, wait)
+        .await
+        .expect("every signal arrives");
+    for (read, sent) in read.iter().zip(&sent) {
+        assert_eq!(read.event.name.as_str(), sent["event"]);
+        assert_eq!(json!(read.event.to), sent["to"]);
+        assert_eq!(&read.event.data[..], sent["data"].to_string().as_bytes());
+    }
+
+    let flood: Vec<_> = (0..200).map(|n| signal("rtc.candidate", "u2", n)).collect();
+    let flood: String = lines(&flood);
+    let told = web.batch(&node, &player("u5"), flood).await.lines();
+    let refused = told
+        .iter()
+        .find(|line| line["error"].is_object())
+        .expect("no sender waits without end");
+    assert_eq!(refused["error"]["name"], "RATE_LIMIT_EXCEEDED");
+    assert!(refused["error"]["retryAfterMs"].is_u64());
+}
+
 pub async fn shortcuts_of_pages_become_publishes(world: World) {
     let (node, web) = (world.node().await, Web::new());
     let bearer = format!("Bearer {}", player("u1"));

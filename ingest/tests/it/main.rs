@@ -36,6 +36,7 @@ on_both! {
     answers::an_id_published_twice_is_one_event_and_the_second_answer_says_so
     answers::cursors_of_later_events_sort_later
     answers::ephemeral_events_go_to_the_signals_and_the_last_word_wins
+    answers::signalling_is_never_overtaken_and_too_much_of_it_is_refused
     answers::shortcuts_of_pages_become_publishes
     answers::a_full_queue_is_said_at_once
     answers::what_is_in_flight_is_answered_at_shutdown_and_nothing_more_is_taken
