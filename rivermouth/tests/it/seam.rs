@@ -1,12 +1,14 @@
 //! Joining a stream that is under way: history, log and live have no seam, however fast events come and
 //! however slowly they are read.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use client::{Event, Http, Publish, ServerMessage};
 use serde_json::{Value, json};
 use testbed::checker::{Received, assert_same, facts};
 use testbed::{Bed, Node, Random, within};
+use tokio::sync::Semaphore;
 use tokio::task::JoinSet;
 use tokio::time::sleep;
 
@@ -18,6 +20,11 @@ const LAST: &str = "the.end";
 
 /// Publishes `batches` batches of a hundred events with `bytes` of data each, then the last one.
 async fn burst(http: &Http, batches: usize, bytes: usize, pause: Duration) {
+    middle(http, batches, bytes, pause).await;
+    end(http).await;
+}
+
+async fn middle(http: &Http, batches: usize, bytes: usize, pause: Duration) {
     let data = format!("\"{}\"", "x".repeat(bytes));
     for batch in 0..batches {
         let events: Vec<Publish> = (0..100)
@@ -32,6 +39,9 @@ async fn burst(http: &Http, batches: usize, bytes: usize, pause: Duration) {
         }
         sleep(pause).await;
     }
+}
+
+async fn end(http: &Http) {
     http.publish(&Publish::new(CHANNEL, LAST, "null").unwrap())
         .await
         .unwrap();
@@ -62,7 +72,9 @@ async fn subscribing_at_any_moment_of_a_burst_gives_the_log_from_there_on() {
     let (node, _persister) = tokio::join!(bed.start("fanout"), bed.start("persister"));
     let mut random = Random::seeded("joining a burst");
     let mut joining = JoinSet::new();
+    let subscribed = Arc::new(Semaphore::new(0));
     for number in 0..60u64 {
+        let subscribed = Arc::clone(&subscribed);
         let (token, endpoint) = (bed.gm("u1"), node.endpoint());
         let wait = Duration::from_millis(random.below(3_000));
         joining.spawn(async move {
@@ -78,11 +90,15 @@ async fn subscribing_at_any_moment_of_a_burst_gives_the_log_from_there_on() {
                 .subscribe(json!({"channel": CHANNEL, "since": since}))
                 .await;
             assert_eq!(response["recovered"], true, "{since}");
+            subscribed.add_permits(1);
             (since, to_the_end(&mut talk).await)
         });
     }
     let backend = node.http(&bed.backend());
-    burst(&backend, 60, 40, Duration::from_millis(30)).await;
+    middle(&backend, 60, 40, Duration::from_millis(30)).await;
+    // Who came too late for the burst still has the end to wait for.
+    drop(within("everybody to subscribe", subscribed.acquire_many(60)).await);
+    end(&backend).await;
     let joined = within("everybody to see the end", joining.join_all()).await;
     let accepted = bed
         .checker()
