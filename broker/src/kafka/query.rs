@@ -20,6 +20,7 @@ use super::config::KafkaConfig;
 use super::context::Context;
 use super::error::{broker_error, kafka_error};
 use super::native;
+use super::watch::lacks;
 use crate::{BrokerError, TopicFacts, Watermarks};
 
 /// Where a partition begins and ends is known this soon or not at all.
@@ -200,7 +201,13 @@ impl Query {
                 move |consumer| {
                     let end = deadline.checked_sub(HEARD).unwrap_or(deadline);
                     persist(end, |left| {
-                        ask(consumer, left).map_err(|e| kafka_error(what, &name, partition, &e))
+                        let error = match ask(consumer, left) {
+                            Ok(answer) => return Ok(answer),
+                            Err(error) => kafka_error(what, &name, partition, &error),
+                        };
+                        let left = end.saturating_duration_since(Instant::now());
+                        let facts = || native::describe(consumer.client(), &name, left);
+                        Err(believed(error, what, partition, facts))
                     })
                 }
             });
@@ -222,6 +229,27 @@ fn late(what: &str, topic: &str, partition: i32) -> BrokerError {
     broker_error(what, topic, partition, RDKafkaErrorCode::OperationTimedOut)
 }
 
+/// "No such partition" comes from what librdkafka remembers, and after a broker hung that can be wrong for seconds;
+/// it is believed when the brokers say so themselves.
+fn believed(
+    error: BrokerError,
+    what: &str,
+    asked: i32,
+    facts: impl FnOnce() -> Result<TopicFacts, RDKafkaErrorCode>,
+) -> BrokerError {
+    let BrokerError::Unknown { topic, .. } = &error else {
+        return error;
+    };
+    if asked < 0 {
+        return error;
+    }
+    match facts().map_err(|code| broker_error(what, topic, asked, code)) {
+        Ok(facts) if lacks(facts.partitions, asked) => error,
+        Err(BrokerError::Unknown { .. }) => error,
+        Ok(_) | Err(_) => broker_error(what, topic, asked, RDKafkaErrorCode::LeaderNotAvailable),
+    }
+}
+
 /// Tries until there is an answer or no time left.
 fn persist<T>(
     deadline: Instant,
@@ -237,5 +265,30 @@ fn persist<T>(
             return Err(error);
         }
         std::thread::sleep(RETRY);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_partition_is_only_missing_when_the_brokers_say_so() {
+        let missing = || BrokerError::Unknown {
+            topic: "t".into(),
+            partition: 2,
+        };
+        let facts = |partitions| {
+            Ok(TopicFacts {
+                id: "x".into(),
+                partitions,
+            })
+        };
+        let judge = |said| believed(missing(), "ask", 2, move || said);
+        assert!(judge(facts(3)).retryable());
+        assert!(judge(Err(RDKafkaErrorCode::OperationTimedOut)).retryable());
+        assert_eq!(judge(facts(2)), missing());
+        let gone = RDKafkaErrorCode::UnknownTopicOrPartition;
+        assert_eq!(judge(Err(gone)), missing());
     }
 }
