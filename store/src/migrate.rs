@@ -71,10 +71,15 @@ async fn migrate(connection: &mut PgConnection) -> Result<(), StoreError> {
         .await
         .map_err(classify)?;
 
-    sqlx::query("select rivermouth.prepare_analyst()")
-        .execute(&mut *connection)
-        .await
-        .map_err(sql)?;
+    for step in [
+        "select rivermouth.prepare_analyst()",
+        "select rivermouth.confine_analyst()",
+    ] {
+        sqlx::query(step)
+            .execute(&mut *connection)
+            .await
+            .map_err(sql)?;
+    }
     Ok(())
 }
 

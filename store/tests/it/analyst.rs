@@ -74,6 +74,26 @@ async fn the_analyst_reads_views_and_nothing_else() {
 }
 
 #[tokio::test]
+async fn the_analyst_makes_no_temporary_tables_however_they_try() {
+    let (database, store) = Database::migrated().await;
+    let attempt = "set transaction read write; create temp table t (a int)";
+    let mut analyst = as_analyst(&database).await;
+    assert_eq!(refusal(&mut analyst, attempt).await, "42501");
+    analyst.close().await.unwrap();
+
+    // The right comes with a database restored elsewhere; the next migration takes it away again.
+    database
+        .execute(&format!(
+            "grant temporary on database {} to public",
+            database.name()
+        ))
+        .await;
+    store.migrate().await.unwrap();
+    let mut analyst = as_analyst(&database).await;
+    assert_eq!(refusal(&mut analyst, attempt).await, "42501");
+}
+
+#[tokio::test]
 async fn the_analysts_long_query_is_cut() {
     let (database, _store) = Database::migrated().await;
     let mut analyst = as_analyst(&database).await;

@@ -18,7 +18,7 @@ async fn any_number_of_instances_may_migrate_at_once() {
         database
             .number("select count(*) from rivermouth.schema_migrations where success")
             .await,
-        4
+        5
     );
 }
 
