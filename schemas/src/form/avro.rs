@@ -1,6 +1,7 @@
 //! Avro: the envelope as a datum, its schema named by a registry id or by a fingerprint.
 
 use std::collections::HashMap;
+use std::fmt;
 use std::sync::{Arc, LazyLock, PoisonError, RwLock};
 
 use apache_avro::Schema;
@@ -8,7 +9,7 @@ use apache_avro::rabin::Rabin;
 use apache_avro::reader::datum::GenericDatumReader;
 use bytes::Bytes;
 
-use super::avro_schema;
+use super::avro_schema::{self, Refusal};
 use super::avro_value::{Record, Seen};
 use super::{Parts, bad_event, data, event_name, id, lane, without_nul};
 use crate::{Poison, PoisonReason, Undecoded};
@@ -20,7 +21,7 @@ pub const EVENT_AVSC: &str = include_str!("../../avro/event.avsc");
 const ALLOCATION_BYTES_MAX: usize = 1 << 20;
 /// Schema ids remembered; records may name any id, so absent ones must not pile up.
 const SCHEMAS_MAX: usize = 10_000;
-/// An error of the Avro library may quote a whole schema.
+/// An error of the Avro library may quote a whole schema; logs get so much of it.
 const DETAIL_LEN_MAX: usize = 200;
 
 const CONFLUENT_MAGIC: u8 = 0;
@@ -116,10 +117,13 @@ impl Avro {
                 self.remember(id, Known::Schema(Arc::new(schema)));
                 Ok(())
             }
-            Err(why) => {
-                let why = short(&why);
-                self.remember(id, Known::Refused(why.clone()));
-                Err(why)
+            Err(Refusal { why, cause }) => {
+                let told = match cause {
+                    Some(cause) => format!("{why}: {}", short(&cause)),
+                    None => why.clone(),
+                };
+                self.remember(id, Known::Refused(why));
+                Err(told)
             }
         }
     }
@@ -148,10 +152,8 @@ impl Avro {
                     let detail = "the fingerprint is not the envelope's";
                     return Err(Poison::new(PoisonReason::UnknownSchema, detail).into());
                 }
-                Ok(read(
-                    &ENVELOPE.schema,
-                    &value[SINGLE_OBJECT_MAGIC.len() + 8..],
-                )?)
+                let datum = &value[SINGLE_OBJECT_MAGIC.len() + 8..];
+                Ok(read(&ENVELOPE.schema, "the envelope's schema", datum)?)
             }
             Framing::Registry { id, datum_at } => {
                 let known = self.known.read().unwrap_or_else(PoisonError::into_inner);
@@ -168,7 +170,11 @@ impl Avro {
                     }
                 };
                 drop(known);
-                Ok(read(&schema, &value[datum_at..])?)
+                Ok(read(
+                    &schema,
+                    format_args!("schema {id}"),
+                    &value[datum_at..],
+                )?)
             }
         }
     }
@@ -176,10 +182,22 @@ impl Avro {
 
 /// Reads a datum by its writer's schema and takes from it what the envelope has, by field name.
 /// Fields we do not know are skipped, nullable ones may be missing: writers may evolve.
-fn read(schema: &Schema, mut datum: &[u8]) -> Result<Parts, Poison> {
-    let bad = |e: apache_avro::Error| Poison::new(PoisonReason::BadAvro, short(&e.to_string()));
-    let reader = GenericDatumReader::builder(schema).build().map_err(bad)?;
-    let record: Record = reader.read_deser(&mut datum).map_err(bad)?;
+///
+/// The library's errors say where in the library they arose, so a refusal is told in our words.
+fn read(schema: &Schema, its_name: impl fmt::Display, mut datum: &[u8]) -> Result<Parts, Poison> {
+    let bad = |detail| Poison::new(PoisonReason::BadAvro, detail);
+    let reader = GenericDatumReader::builder(schema)
+        .build()
+        .map_err(|_| bad(format!("{its_name} cannot be read with")))?;
+    let bytes = datum.len();
+    let read: Result<Record, _> = reader.read_deser(&mut datum);
+    let record = read.map_err(|_| {
+        let good = bytes - datum.len();
+        bad(format!(
+            "the value is not a datum of {its_name}: it is cut off or a field does not fit, seen \
+             after {good} of its {bytes} bytes"
+        ))
+    })?;
     if !datum.is_empty() {
         let detail = format!("{} bytes follow the datum", datum.len());
         return Err(Poison::new(PoisonReason::BadAvro, detail));

@@ -18,8 +18,26 @@ const JSON_DEPTH_MAX: usize = 64;
 const DEPTH_MAX: usize = 16;
 const NODES_MAX: usize = 512;
 
-/// Parses a schema of the registry; an error says why it is refused.
-pub(super) fn parse(json: &str) -> Result<Schema, String> {
+/// Why a schema is refused.
+#[derive(Debug)]
+pub(super) struct Refusal {
+    /// Our own words, for the records' quarantine.
+    pub(super) why: String,
+    /// The library's words, which may quote the schema: for the operator's log alone.
+    pub(super) cause: Option<String>,
+}
+
+impl<S: Into<String>> From<S> for Refusal {
+    fn from(why: S) -> Refusal {
+        Refusal {
+            why: why.into(),
+            cause: None,
+        }
+    }
+}
+
+/// Parses a schema of the registry.
+pub(super) fn parse(json: &str) -> Result<Schema, Refusal> {
     if json.len() > TEXT_BYTES_MAX {
         return Err("the schema is larger than 64 KiB".into());
     }
@@ -30,7 +48,10 @@ pub(super) fn parse(json: &str) -> Result<Schema, String> {
         },
     )
     .map_err(|e| e.to_string())?;
-    let schema = Schema::parse_str(json).map_err(|e| e.to_string())?;
+    let schema = Schema::parse_str(json).map_err(|e| Refusal {
+        why: "it is not an Avro schema".into(),
+        cause: Some(e.to_string()),
+    })?;
     if !matches!(schema, Schema::Record(_)) {
         return Err("the schema is not a record".into());
     }
