@@ -85,7 +85,7 @@ async fn answer(node: &Arc<Node>, asked: &Asked, headers: &HeaderMap) -> Result<
     // Without a position the answer is the present one, at once.
     let at_once = asked.value("since").is_none()
         && asked.value("lastEventId").is_none()
-        && !headers.get("last-event-id").is_some_and(|v| !v.is_empty());
+        && headers.get("last-event-id").is_none_or(|v| v.is_empty());
     let deadline = Instant::now() + node.limits.request_timeout;
     let firsts = join_all(channels.iter().map(|c| async {
         let start = c.start.as_ref().ok_or_else(ProtocolError::cursor)?;
