@@ -98,15 +98,17 @@ impl Talk {
     }
 
     async fn read(&mut self) -> ServerMessage {
-        loop {
-            match within("the server's next word", self.socket.next())
-                .await
-                .unwrap()
-            {
-                ServerMessage::Heartbeat { .. } => {}
-                message => return message,
+        let socket = &mut self.socket;
+        // One deadline for all of it: heartbeats come for ever.
+        within("the server's next word", async {
+            loop {
+                match socket.next().await.unwrap() {
+                    ServerMessage::Heartbeat { .. } => {}
+                    message => return message,
+                }
             }
-        }
+        })
+        .await
     }
 
     /// The next message, which must be an event.
