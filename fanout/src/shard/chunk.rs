@@ -196,8 +196,9 @@ impl Shard {
         }
         let asked = sub.asked.clone();
         let opening = sub.opening.take();
+        // Only the subscription that a path made is the connection's whole purpose.
+        let sugar = opening.as_ref().is_some_and(|o| o.request.is_none());
         let request = opening.and_then(|o| o.request);
-        let sugar = request.is_none();
         let message = server::error(request.as_deref(), Some(asked.as_str()), error, self.now_ms);
         self.remove_sub(index, key.serial);
         self.say_event(index, "error", message, None);
