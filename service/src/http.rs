@@ -4,9 +4,9 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use axum::body::Body;
 use axum::response::Response;
-use bytes::Bytes;
+use bytes::{Bytes, BytesMut};
 use http::{HeaderValue, StatusCode, header};
-use http_body_util::{BodyExt, LengthLimitError, Limited};
+use http_body_util::BodyExt;
 
 /// Why a request's body could not be had.
 #[derive(Debug, thiserror::Error)]
@@ -35,23 +35,35 @@ pub async fn read_body(
     bytes_max: usize,
     deadline: Duration,
 ) -> Result<Bytes, BodyError> {
-    match tokio::time::timeout(deadline, Limited::new(body, bytes_max).collect()).await {
-        Err(_) => Err(BodyError::Late(deadline)),
-        Ok(Ok(read)) => Ok(read.to_bytes()),
-        Ok(Err(error)) if is_length_limit(error.as_ref()) => Err(BodyError::TooLarge { bytes_max }),
-        Ok(Err(_)) => Err(BodyError::Broken),
-    }
+    tokio::time::timeout(deadline, collect(body, bytes_max))
+        .await
+        .unwrap_or(Err(BodyError::Late(deadline)))
 }
 
-fn is_length_limit(error: &(dyn std::error::Error + 'static)) -> bool {
-    let mut cause = Some(error);
-    while let Some(at) = cause {
-        if at.is::<LengthLimitError>() {
-            return true;
+/// Bytes over the limit that are read and thrown away, so that a client that is still writing gets to hear why.
+const DISCARD_MAX: usize = 8 << 20;
+
+async fn collect(mut body: Body, bytes_max: usize) -> Result<Bytes, BodyError> {
+    let mut kept = BytesMut::new();
+    let mut read = 0_usize;
+    while let Some(frame) = body.frame().await {
+        let Ok(data) = frame.map_err(|_| BodyError::Broken)?.into_data() else {
+            continue;
+        };
+        read += data.len();
+        if read <= bytes_max {
+            kept.extend_from_slice(&data);
+        } else {
+            kept = BytesMut::new();
         }
-        cause = at.source();
+        if read > bytes_max + DISCARD_MAX {
+            break;
+        }
     }
-    false
+    if read > bytes_max {
+        return Err(BodyError::TooLarge { bytes_max });
+    }
+    Ok(kept.freeze())
 }
 
 /// An answer with a JSON body that no cache keeps.
