@@ -41,7 +41,7 @@ pub async fn read_body(
 }
 
 /// Bytes over the limit that are read and thrown away, so that a client that is still writing gets to hear why.
-const DISCARD_MAX: usize = 8 << 20;
+pub const DISCARD_MAX: usize = 8 << 20;
 
 async fn collect(mut body: Body, bytes_max: usize) -> Result<Bytes, BodyError> {
     let mut kept = BytesMut::new();

@@ -241,7 +241,8 @@ pub(super) async fn body(
     let claimed = headers
         .get(CONTENT_LENGTH)
         .and_then(|length| length.to_str().ok()?.parse::<usize>().ok());
-    if claimed.is_some_and(|length| length > bytes_max) {
+    // A little too much is read on and thrown away, so that a client that is still writing hears the answer.
+    if claimed.is_some_and(|length| length > bytes_max + service::http::DISCARD_MAX) {
         return Err(closing(ProtocolError::too_large(bytes_max)));
     }
     read_body(request.into_body(), bytes_max, edge.body_deadline)
