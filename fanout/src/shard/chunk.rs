@@ -9,6 +9,7 @@ use tokio::time::Instant;
 use super::{Shard, deliver::is_websocket, deliver::line_of};
 use crate::{
     chunk::{Chunk, Gap},
+    mailbox::Mailbox,
     pull::{Command, Pull, Reply},
     sub::{ConnKey, From, Mode, Start, Step, Sub, SubKey},
 };
@@ -24,14 +25,7 @@ impl Shard {
     /// Starts the pulls that the connection has room for.
     pub(super) fn feed(&mut self, key: ConnKey) {
         loop {
-            let reply = Reply::Shard {
-                mailbox: Arc::clone(&self.mailbox),
-                sub: SubKey {
-                    conn: key,
-                    serial: 0,
-                },
-            };
-            let shard = self.mailbox.shard();
+            let mailbox = Arc::clone(&self.mailbox);
             let Some(conn) = self.conn(key) else { return };
             if !conn.is_open() || conn.pulling >= PULLS_MAX || conn.out.bytes() >= HUNGRY_BELOW {
                 return;
@@ -46,7 +40,11 @@ impl Shard {
             conn.pulling += 1;
             let sub = &mut conn.subs[at];
             sub.mode = Mode::Pulling;
-            let pull = pull_for(sub, shard, with_serial(reply, sub.serial));
+            let sub_key = SubKey {
+                conn: key,
+                serial: sub.serial,
+            };
+            let pull = pull_for(sub, mailbox, sub_key);
             let hub = self.node.hub_of(&pull.channel);
             self.command(hub, Command::Pull(pull));
         }
@@ -219,28 +217,18 @@ impl Shard {
     }
 }
 
-fn pull_for(sub: &Sub, shard: usize, reply: Reply) -> Pull {
+fn pull_for(sub: &Sub, mailbox: Arc<Mailbox>, key: SubKey) -> Pull {
     let opening = sub.opening.as_deref();
     Pull {
         channel: sub.channel.clone(),
         from: opening.map_or(From::Next(sub.next), |o| o.start.from),
         barrier: opening.is_some(),
-        attach: Some(shard),
+        attach: Some(mailbox.shard()),
         park: false,
         owner: opening.and_then(|o| o.start.owner.clone()),
         wanted: sub.wanted.clone(),
         bytes_max: PULL_BYTES,
         asked: Instant::now(),
-        reply,
-    }
-}
-
-fn with_serial(reply: Reply, serial: u64) -> Reply {
-    match reply {
-        Reply::Shard { mailbox, sub } => Reply::Shard {
-            mailbox,
-            sub: SubKey { serial, ..sub },
-        },
-        once => once,
+        reply: Reply::Shard { mailbox, sub: key },
     }
 }

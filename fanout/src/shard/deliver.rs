@@ -101,10 +101,6 @@ impl Shard {
             Some(Form::Sse) => sse_block(id, name, &json),
             _ => line_of(json),
         };
-        self.say_raw(index, bytes);
-    }
-
-    fn say_raw(&mut self, index: usize, bytes: Bytes) {
         self.say(index, bytes);
     }
 

@@ -2,7 +2,7 @@
 //! questions and the scan; partitions wait for one of a few workers. A slow reader holds nothing between chunks.
 
 use std::{
-    collections::{BTreeMap, HashMap},
+    collections::{BTreeMap, HashMap, HashSet},
     num::NonZeroUsize,
     sync::{Arc, Mutex},
     time::Duration,
@@ -67,7 +67,7 @@ impl CatchUp {
             tiers,
             waiting: HashMap::new(),
             order: Vec::new(),
-            running: HashMap::new(),
+            running: HashSet::new(),
             states: Arc::new(Mutex::new(LruCache::new(
                 NonZeroUsize::new(STATES).unwrap_or(NonZeroUsize::MIN),
             ))),
@@ -90,7 +90,7 @@ struct Dispatcher {
     tiers: Arc<Tiers>,
     waiting: HashMap<Place, Vec<Fetch>>,
     order: Vec<Place>,
-    running: HashMap<Place, ()>,
+    running: HashSet<Place>,
     states: States,
 }
 
@@ -134,14 +134,14 @@ impl Dispatcher {
     fn begin(&mut self, workers: &mut JoinSet<Place>) {
         let mut left = Vec::new();
         for place in std::mem::take(&mut self.order) {
-            if workers.len() >= WORKERS || self.running.contains_key(&place) {
+            if workers.len() >= WORKERS || self.running.contains(&place) {
                 left.push(place);
                 continue;
             }
             let Some(fetches) = self.waiting.remove(&place) else {
                 continue;
             };
-            self.running.insert(place.clone(), ());
+            self.running.insert(place.clone());
             let (tiers, states) = (Arc::clone(&self.tiers), Arc::clone(&self.states));
             workers.spawn(async move {
                 tiers.serve(&place, fetches, &states).await;
