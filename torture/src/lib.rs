@@ -1,0 +1,5 @@
+//! `rivermouth-torture`: clients and backends that write everything down, faults that come by a seeded schedule,
+//! and a judge that reads the log and the tables by itself and compares.
+//!
+//! A world of real processes is started ([`testbed`]), actors publish and read, faults are injected, everything
+//! heals, and the judge gets what everybody wrote down. It is a tool of the tests and is not shipped.

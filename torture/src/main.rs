@@ -1,0 +1,3 @@
+//! The command `rivermouth-torture`.
+
+fn main() {}
