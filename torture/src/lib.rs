@@ -3,3 +3,8 @@
 //!
 //! A world of real processes is started ([`testbed`]), actors publish and read, faults are injected, everything
 //! heals, and the judge gets what everybody wrote down. It is a tool of the tests and is not shipped.
+// The tool of a test: what cannot be done ends it there and then.
+#![allow(clippy::unwrap_used, clippy::missing_panics_doc)]
+
+pub mod check;
+pub mod evidence;

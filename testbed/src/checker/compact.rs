@@ -1,7 +1,7 @@
 //! JSON text without the blanks outside its strings.
 
 /// The text with blanks outside strings removed; everything else stays as it is.
-pub(crate) fn compact(text: &str) -> String {
+pub fn compact(text: &str) -> String {
     let (mut inside, mut escaped) = (false, false);
     text.chars()
         .filter(|letter| {

@@ -15,6 +15,7 @@ use std::collections::BTreeMap;
 use sqlx::postgres::PgPool;
 
 pub use accept::Accepted;
+pub use compact::compact;
 pub use log::LogRecord;
 pub use received::Received;
 pub use rows::Row;
