@@ -14,6 +14,7 @@ use rdkafka::{Offset, TopicPartitionList};
 use tempfile::TempDir;
 
 use crate::environment::{needed, workspace};
+use crate::proxy::Proxy;
 
 /// A Kafka to use, with the prefix under which this test's topics are.
 #[derive(Debug)]
@@ -22,6 +23,8 @@ pub struct Broker {
     prefix: String,
     /// Brokers of this test alone, stopped when dropped.
     own: Option<Cluster>,
+    /// One before each broker, when there are any.
+    proxies: Vec<Proxy>,
 }
 
 impl Broker {
@@ -31,6 +34,7 @@ impl Broker {
             bootstrap: needed("RIVERMOUTH_TEST_KAFKA"),
             prefix: prefix.to_owned(),
             own: None,
+            proxies: Vec::new(),
         }
     }
 
@@ -41,12 +45,39 @@ impl Broker {
             bootstrap: cluster.bootstrap(),
             prefix: prefix.to_owned(),
             own: Some(cluster),
+            proxies: Vec::new(),
         }
     }
 
-    /// `host:port[,host:port]`.
+    /// Brokers of its own, each with a proxy before it that the services have to pass.
+    pub(crate) fn proxied(brokers: u32, prefix: &str) -> Broker {
+        let (cluster, proxies) = Cluster::behind_proxies(brokers);
+        Broker {
+            bootstrap: cluster.bootstrap(),
+            prefix: prefix.to_owned(),
+            own: Some(cluster),
+            proxies,
+        }
+    }
+
+    /// `host:port[,host:port]`, past the proxies.
     pub fn bootstrap(&self) -> &str {
         &self.bootstrap
+    }
+
+    /// The address the services get: that of the proxies, when there are any.
+    pub fn entry(&self) -> String {
+        if self.proxies.is_empty() {
+            return self.bootstrap.clone();
+        }
+        let addresses: Vec<String> = self.proxies.iter().map(Proxy::address).collect();
+        addresses.join(",")
+    }
+
+    /// The proxies between the services and each broker (that of broker 1 first); none without
+    /// [`Bed::behind_proxies`](crate::Bed::behind_proxies).
+    pub fn proxies(&self) -> &[Proxy] {
+        &self.proxies
     }
 
     /// What this test's topics begin with.
@@ -178,6 +209,31 @@ impl Cluster {
         let cluster = Cluster { dir };
         cluster.script(&["start"], &["--brokers", &brokers.to_string()]);
         cluster
+    }
+
+    /// The same with a proxy before each broker (that of broker 1 first): who comes through the proxies is kept
+    /// there by the metadata, everybody else is not. Needs a tokio runtime.
+    pub fn behind_proxies(brokers: u32) -> (Cluster, Vec<Proxy>) {
+        let dir =
+            TempDir::with_prefix("rivermouth-kafka-").expect("a temporary directory can be made");
+        let cluster = Cluster { dir };
+        let proxies: Vec<Proxy> = (0..brokers).map(|_| Proxy::listen()).collect();
+        let ports: Vec<String> = proxies.iter().map(|p| p.port().to_string()).collect();
+        cluster.script(
+            &["start"],
+            &[
+                "--brokers",
+                &brokers.to_string(),
+                "--advertise",
+                &ports.join(","),
+            ],
+        );
+        let behind = std::fs::read_to_string(cluster.dir.path().join("behind"))
+            .expect("a cluster behind proxies says where");
+        for (proxy, address) in proxies.iter().zip(behind.trim().split(',')) {
+            proxy.forward(address);
+        }
+        (cluster, proxies)
     }
 
     /// `host:port[,host:port]`.

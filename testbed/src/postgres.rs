@@ -6,6 +6,7 @@ use sqlx::postgres::{PgConnectOptions, PgConnection, PgPool, PgPoolOptions};
 use sqlx::{AssertSqlSafe, Connection, Executor};
 
 use crate::environment::needed;
+use crate::server::Server;
 
 /// One empty database, dropped with everything in it at the end.
 #[derive(Debug)]
@@ -13,15 +14,25 @@ pub struct Database {
     server: String,
     name: String,
     url: String,
+    /// On the shared server, where nothing may stay behind.
+    shared: bool,
 }
 
 impl Database {
     /// Makes the database `name`, which must be a plain lower-case word.
     pub(crate) async fn create(name: &str) -> Database {
-        let server = needed("RIVERMOUTH_TEST_DATABASE_URL");
+        Database::made(needed("RIVERMOUTH_TEST_DATABASE_URL"), name, true).await
+    }
+
+    /// The same on a server of the test's own; it goes with the server.
+    pub(crate) async fn on(server: &Server, name: &str) -> Database {
+        Database::made(server.url(), name, false).await
+    }
+
+    async fn made(server: String, name: &str, shared: bool) -> Database {
         let mut connection = PgConnection::connect(&server)
             .await
-            .expect("RIVERMOUTH_TEST_DATABASE_URL answers");
+            .expect("the test's PostgreSQL answers");
         // Two tests may not copy the template at the same time as somebody connects to it.
         let create = AssertSqlSafe(format!("create database {name} template template0"));
         connection
@@ -37,6 +48,7 @@ impl Database {
             server,
             name: name.to_owned(),
             url,
+            shared,
         }
     }
 
@@ -73,6 +85,9 @@ fn with_database(server: &str, name: &str) -> String {
 
 impl Drop for Database {
     fn drop(&mut self) {
+        if !self.shared {
+            return;
+        }
         let (server, name) = (self.server.clone(), self.name.clone());
         let cleaning = std::thread::spawn(move || {
             let runtime = tokio::runtime::Builder::new_current_thread()

@@ -16,6 +16,7 @@ use crate::kafka::Broker;
 use crate::node::{Node, command};
 use crate::postgres::Database;
 use crate::process::{Exited, Process};
+use crate::server::Server;
 use crate::token::Token;
 
 /// Unix milliseconds.
@@ -42,22 +43,46 @@ pub struct Bed {
 impl Bed {
     /// On the shared Kafka. `binary` is the `rivermouth` to test.
     pub async fn on_kafka(binary: &str) -> Bed {
-        Bed::new(binary, |prefix| Some(Broker::shared(prefix))).await
+        Bed::new(binary, None, |prefix| Some(Broker::shared(prefix))).await
     }
 
     /// On brokers of its own, which may be killed.
     pub async fn on_own_kafka(binary: &str, brokers: u32) -> Bed {
-        Bed::new(binary, |prefix| Some(Broker::own(brokers, prefix))).await
+        Bed::new(binary, None, |prefix| Some(Broker::own(brokers, prefix))).await
+    }
+
+    /// As [`Bed::behind_proxies`], beside a PostgreSQL of its own: everything may be killed.
+    pub async fn beside(binary: &str, brokers: u32, server: &Server) -> Bed {
+        Bed::new(binary, Some(server), |prefix| {
+            Some(Broker::proxied(brokers, prefix))
+        })
+        .await
+    }
+
+    /// On brokers of its own, with a proxy before each ([`Broker::proxies`]): they may be killed, and what the
+    /// services hear of them may be cut, held and delayed. The checker goes past the proxies.
+    pub async fn behind_proxies(binary: &str, brokers: u32) -> Bed {
+        Bed::new(binary, None, |prefix| {
+            Some(Broker::proxied(brokers, prefix))
+        })
+        .await
     }
 
     /// On the embedded log: only `rivermouth dev` runs on it.
     pub async fn embedded(binary: &str) -> Bed {
-        Bed::new(binary, |_| None).await
+        Bed::new(binary, None, |_| None).await
     }
 
-    async fn new(binary: &str, broker: impl FnOnce(&str) -> Option<Broker>) -> Bed {
+    async fn new(
+        binary: &str,
+        server: Option<&Server>,
+        broker: impl FnOnce(&str) -> Option<Broker>,
+    ) -> Bed {
         let name = format!("t{}", &Uuid::new_v4().simple().to_string()[..12]);
-        let database = Database::create(&name).await;
+        let database = match server {
+            Some(server) => Database::on(server, &name).await,
+            None => Database::create(&name).await,
+        };
         let broker = broker(&name);
         let secret = Uuid::new_v4().to_string() + &Uuid::new_v4().to_string();
         let mut settings = BTreeMap::from([
@@ -76,7 +101,7 @@ impl Bed {
             ),
         ]);
         if let Some(broker) = &broker {
-            settings.insert("KAFKA_BOOTSTRAP".to_owned(), broker.bootstrap().to_owned());
+            settings.insert("KAFKA_BOOTSTRAP".to_owned(), broker.entry());
             settings.insert(
                 "RIVERMOUTH_TOPIC_PREFIX".to_owned(),
                 broker.prefix().to_owned(),
@@ -211,7 +236,7 @@ impl Bed {
 
 /// A port below those that the system gives to outgoing connections, so that nobody else takes it between
 /// here and the process that binds it.
-fn free_port() -> u16 {
+pub(crate) fn free_port() -> u16 {
     static NEXT: AtomicU16 = AtomicU16::new(0);
     // Test binaries that run side by side begin at different places.
     let start = u16::try_from(std::process::id() % 97 * 100).expect("below 9700");
