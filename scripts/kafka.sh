@@ -7,8 +7,10 @@ usage() {
 usage: scripts/kafka.sh COMMAND
 
   start DIR [--brokers 1|3]   start a cluster whose data and logs live in DIR; prints the bootstrap address
-                              DIR/bootstrap holds it too, DIR/broker-N.pid the processes (N from 1)
+        [--advertise PORTS]   DIR/bootstrap holds it too, DIR/broker-N.pid the processes (N from 1)
                               a running cluster is left alone; a stopped one comes back with its data and ports
+                              PORTS (one for each broker, with commas) are those of proxies on this machine: who
+                              comes through them to the addresses in DIR/behind is kept there by the metadata
   stop DIR                    stop all brokers; the data stays (remove DIR to be rid of it)
   status DIR                  one line for each broker: N PID running|stopped
   kill DIR N                  kill -9 broker N
@@ -38,6 +40,7 @@ cache=${XDG_CACHE_HOME:-$HOME/.cache}/rivermouth/kafka-4.3.1
 heap=${KAFKA_HEAP:-256m}
 start_timeout_s=${KAFKA_START_TIMEOUT_S:-90}
 dir=
+advertise=
 
 # --- jars -----------------------------------------------------------------------------------------
 
@@ -140,13 +143,19 @@ free_port() { # sets port
 }
 
 configure() { # BROKERS
-  local n port voters='' bootstrap='' ports=() controllers=() isr=1
+  local n port voters='' bootstrap='' behind='' ports=() controllers=() listener=() advertised=() isr=1
   taken=()
   for ((n = 1; n <= $1; n++)); do
     free_port; ports[n]=$port
     free_port; controllers[n]=$port
     voters+=${voters:+,}$n@127.0.0.1:${controllers[n]}
     bootstrap+=${bootstrap:+,}127.0.0.1:${ports[n]}
+    listener[n]='' advertised[n]=''
+    [ -z "$advertise" ] && continue
+    free_port
+    listener[n]=,PROXIED://127.0.0.1:$port
+    advertised[n]=,PROXIED://127.0.0.1:$(cut -d, -f"$n" <<<"$advertise")
+    behind+=${behind:+,}127.0.0.1:$port
   done
   (($1 > 1)) && isr=2
   for ((n = 1; n <= $1; n++)); do
@@ -154,11 +163,11 @@ configure() { # BROKERS
 node.id=$n
 process.roles=broker,controller
 controller.quorum.voters=$voters
-listeners=PLAINTEXT://127.0.0.1:${ports[n]},CONTROLLER://127.0.0.1:${controllers[n]}
-advertised.listeners=PLAINTEXT://127.0.0.1:${ports[n]}
+listeners=PLAINTEXT://127.0.0.1:${ports[n]},CONTROLLER://127.0.0.1:${controllers[n]}${listener[n]}
+advertised.listeners=PLAINTEXT://127.0.0.1:${ports[n]}${advertised[n]}
 controller.listener.names=CONTROLLER
 inter.broker.listener.name=PLAINTEXT
-listener.security.protocol.map=PLAINTEXT:PLAINTEXT,CONTROLLER:PLAINTEXT
+listener.security.protocol.map=PLAINTEXT:PLAINTEXT,CONTROLLER:PLAINTEXT,PROXIED:PLAINTEXT
 log.dirs=$dir/data-$n
 auto.create.topics.enable=false
 unclean.leader.election.enable=false
@@ -197,6 +206,7 @@ rootLogger.level = info
 rootLogger.appenderRef.out.ref = out
 TEXT
   echo "$bootstrap" >"$dir/bootstrap"
+  [ -z "$behind" ] || echo "$behind" >"$dir/behind"
 }
 
 format() { # BROKERS
@@ -230,10 +240,12 @@ start() {
   while (($#)); do
     case $1 in
       --brokers) count=${2-}; shift 2 || fail "--brokers wants 1 or 3" ;;
+      --advertise) advertise=${2-}; shift 2 || fail "--advertise wants ports" ;;
       *) fail "start does not know '$1', see --help" ;;
     esac
   done
   [[ $count == 1 || $count == 3 ]] || fail "--brokers wants 1 or 3, not '$count'"
+  [[ -z $advertise || $advertise =~ ^[0-9]+(,[0-9]+){$((count - 1))}$ ]] || fail "--advertise wants $count ports, not '$advertise'"
   fetch
   if [ -e "$dir/bootstrap" ]; then
     [ "$(brokers | wc -l)" -eq "$count" ] || fail "$dir holds a cluster of another size"

@@ -250,6 +250,16 @@ impl Cluster {
         self.script(&["kill"], &[&number.to_string()]);
     }
 
+    /// SIGSTOP of broker `number`: it stands still, its connections stay open.
+    pub fn pause(&self, number: u32) {
+        self.script(&["pause"], &[&number.to_string()]);
+    }
+
+    /// SIGCONT of broker `number`.
+    pub fn go_on(&self, number: u32) {
+        self.script(&["resume"], &[&number.to_string()]);
+    }
+
     /// Starts broker `number` again (stops it first when it runs) and waits until it answers.
     pub fn restart(&self, number: u32) {
         self.script(&["restart"], &[&number.to_string()]);
