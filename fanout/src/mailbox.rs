@@ -6,6 +6,7 @@ use std::{
         Arc, Mutex, PoisonError,
         atomic::{AtomicBool, AtomicUsize, Ordering},
     },
+    time::Duration,
 };
 
 use bytes::Bytes;
@@ -40,6 +41,11 @@ pub(crate) enum ToShard {
     },
     /// The hub dropped the channel: listeners pull from where they are.
     Cut { channel: Channel },
+    /// Whether the node still has everything of these channels: `since` says for how long not, `None` that it has again.
+    Stale {
+        channels: Vec<Channel>,
+        since: Option<Duration>,
+    },
     /// A WebSocket is handed over.
     Adopt(Box<NewConnection>),
     /// A streamed HTTP answer is handed over.

@@ -307,6 +307,8 @@ fn server_messages() -> Vec<(&'static str, Vec<u8>)> {
             server::gap("session.42", None, None, GapReason::Epoch),
         ),
         ("lagging", server::lagging("session.42")),
+        ("stale", server::stale("session.42", NOW - 4_000, NOW)),
+        ("fresh", server::fresh("session.42", NOW)),
         ("heartbeat", server::heartbeat(NOW, None)),
         ("heartbeat on a stream", server::heartbeat(NOW, Some(&one))),
         (

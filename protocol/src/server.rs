@@ -271,6 +271,24 @@ pub fn lagging(channel: &str) -> Vec<u8> {
     control_in("lagging", channel).end()
 }
 
+/// The node cannot tell whether it has everything: what the log held at `since_ms` (Unix ms) was the last that is known
+/// to have been read. The subscription stands, and nothing is lost.
+pub fn stale(channel: &str, since_ms: i64, now_ms: i64) -> Vec<u8> {
+    let mut data = Object::with_capacity(32);
+    data.number("since", since_ms);
+    let mut out = control_in("stale", channel);
+    out.raw("data", &data.end());
+    out.number("timestamp", now_ms);
+    out.end()
+}
+
+/// The end of [`stale`]: the log is read as it grows again.
+pub fn fresh(channel: &str, now_ms: i64) -> Vec<u8> {
+    let mut out = control_in("fresh", channel);
+    out.number("timestamp", now_ms);
+    out.end()
+}
+
 /// A sign of life; on streams with the stream cursor, so that quiet streams advance.
 pub fn heartbeat(now_ms: i64, cursor: Option<&str>) -> Vec<u8> {
     let mut out = control("heartbeat");

@@ -10,6 +10,8 @@ pub const SERVER_NAMES: &[&str] = &[
     "caught_up",
     "gap",
     "lagging",
+    "stale",
+    "fresh",
     "heartbeat",
     "token_expiring",
     "replay.end",

@@ -5,7 +5,7 @@ use std::collections::HashMap;
 use schemas::Channel;
 use tokio::time::Instant;
 
-use super::hot::Slot;
+use super::{fresh::Freshness, hot::Slot};
 use crate::{place::Place, pull::Pull};
 
 /// A durable partition with interest, or the ephemeral one beside it.
@@ -19,6 +19,7 @@ pub(crate) struct Feed {
     /// How many slots want a record key.
     keys: HashMap<Box<[u8]>, u32>,
     pub(crate) barrier: Barrier,
+    pub(crate) freshness: Freshness,
     /// Channels whose warming has not begun.
     pub(crate) cold: Vec<Channel>,
     pub(crate) warming: bool,
@@ -40,15 +41,29 @@ pub(crate) enum Phase {
 }
 
 /// Pulls that wait for this node to have read what the log held when they were asked.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(crate) struct Barrier {
     /// Not asked for yet: they came while a question was under way.
     pub(crate) unasked: Vec<Pull>,
     /// The question under way answers these.
     pub(crate) asked: Vec<Pull>,
     pub(crate) in_flight: bool,
+    /// When that question was asked.
+    pub(crate) asked_at: Instant,
     /// Answered: they go on when the feed has read to the offset.
     pub(crate) waiting: Vec<(i64, Pull)>,
+}
+
+impl Barrier {
+    fn new(now: Instant) -> Self {
+        Self {
+            unasked: Vec::new(),
+            asked: Vec::new(),
+            in_flight: false,
+            asked_at: now,
+            waiting: Vec::new(),
+        }
+    }
 }
 
 impl Feed {
@@ -59,11 +74,19 @@ impl Feed {
             read_to: 0,
             slots: HashMap::new(),
             keys: HashMap::new(),
-            barrier: Barrier::default(),
+            barrier: Barrier::new(now),
+            freshness: Freshness::new(now),
             cold: Vec::new(),
             warming: false,
             used: now,
         }
+    }
+
+    /// Whether a subscription is attached to one of its channels.
+    pub(crate) fn is_heard(&self) -> bool {
+        self.slots
+            .values()
+            .any(|slot| matches!(slot, Slot::Hot(hot) if hot.is_heard()))
     }
 
     pub(crate) fn wants(&self, key: &[u8]) -> bool {

@@ -99,7 +99,11 @@ impl Hot {
     }
 
     pub(crate) fn is_idle(&self) -> bool {
-        self.parked.iter().all(|p| p.reply.is_gone()) && self.listeners.iter().all(|&n| n == 0)
+        self.parked.iter().all(|p| p.reply.is_gone()) && !self.is_heard()
+    }
+
+    pub(crate) fn is_heard(&self) -> bool {
+        self.listeners.iter().any(|&n| n > 0)
     }
 }
 

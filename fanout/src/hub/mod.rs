@@ -4,6 +4,7 @@
 //! of them in that order. So the join of backlog and live has no seam, and nothing here needs a lock.
 
 mod feed;
+mod fresh;
 mod hot;
 mod serve;
 mod work;

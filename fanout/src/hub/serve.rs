@@ -60,6 +60,7 @@ impl Hub {
             return;
         }
         feed.barrier.in_flight = true;
+        feed.barrier.asked_at = self.now;
         let unasked = std::mem::take(&mut feed.barrier.unasked);
         feed.barrier.asked.extend(unasked);
         self.work.spawn(work::end_of(
@@ -289,6 +290,7 @@ impl Hub {
         let asked = std::mem::take(&mut feed.barrier.asked);
         match end {
             Ok(end) => {
+                feed.freshness.ended(end, feed.barrier.asked_at);
                 match feed.phase {
                     Phase::Opening => {
                         feed.read_to = end;
@@ -321,7 +323,9 @@ impl Hub {
     /// The feed got further: who waited for that goes on.
     pub(super) fn progressed(&mut self, index: Option<usize>) {
         let Some(index) = index else { return };
-        for pull in self.feeds[index].released() {
+        let feed = &mut self.feeds[index];
+        feed.freshness.read(feed.read_to);
+        for pull in feed.released() {
             self.reach(index, pull);
         }
     }

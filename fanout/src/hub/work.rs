@@ -7,7 +7,7 @@ use protocol::{ErrorName, ProtocolError};
 use schemas::Channel;
 use tokio::time::timeout;
 
-use super::{Hub, RETRY, feed::Phase, hot::Slot};
+use super::{Hub, RETRY, feed::Phase, fresh::Turn, hot::Slot};
 use crate::{
     chunk::away,
     mailbox::ToShard,
@@ -165,11 +165,47 @@ impl Hub {
                 Phase::Closed | Phase::Broken { .. } => {}
             }
             self.warm(index);
+            self.refresh(index);
         }
         self.trim();
         self.metrics.ring_bytes.set(self.ring_bytes as i64);
         let hot: usize = self.feeds.iter().map(|f| f.slots.len()).sum();
         self.metrics.hot_channels.set(hot as i64);
+    }
+
+    /// Asks whether the log went on without us, and tells who listens when that cannot be said any more (F47).
+    fn refresh(&mut self, index: usize) {
+        let feed = &mut self.feeds[index];
+        if self.directory.is_signals(&feed.place.topic) {
+            return;
+        }
+        if !feed.is_heard() {
+            return feed.freshness.unheard(self.now);
+        }
+        if let Some(turn) = feed.freshness.turn(self.now) {
+            tracing::warn!(place = ?feed.place, ?turn, "whether this node has everything");
+            self.tell(index, turn);
+        }
+        self.ask_end(index);
+    }
+
+    fn tell(&mut self, index: usize, turn: Turn) {
+        let since = match turn {
+            Turn::Stale(behind) => Some(behind),
+            Turn::Fresh => None,
+        };
+        for (shard, round) in self.rounds.iter_mut().enumerate() {
+            let heard = |slot: &Slot| matches!(slot, Slot::Hot(hot) if hot.listeners[shard] > 0);
+            let channels: Vec<Channel> = self.feeds[index]
+                .slots
+                .iter()
+                .filter(|(_, slot)| heard(slot))
+                .map(|(channel, _)| channel.clone())
+                .collect();
+            if !channels.is_empty() {
+                round.push(ToShard::Stale { channels, since });
+            }
+        }
     }
 
     /// A partition without a hot channel is no longer read after a while (D11).

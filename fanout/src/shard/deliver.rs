@@ -1,6 +1,6 @@
 //! How events reach connections: shared bytes into each listener's queue, and what happens when one is full.
 
-use std::sync::Arc;
+use std::{sync::Arc, time::Duration};
 
 use bytes::Bytes;
 use protocol::server;
@@ -180,6 +180,28 @@ impl Shard {
                     sub.mode = Mode::Ready;
                     self.hungry.push(key.conn);
                 }
+            }
+        }
+    }
+
+    /// Tells who listens whether the node has everything of these channels.
+    pub(super) fn stale(&mut self, channels: &[Channel], since: Option<Duration>) {
+        let now_ms = self.now_ms;
+        for channel in channels {
+            for key in self.live.get(channel).cloned().unwrap_or_default() {
+                let Some(sub) = self.conn(key.conn).and_then(|c| c.sub(key.serial)) else {
+                    continue;
+                };
+                let asked = sub.asked.as_str();
+                let (name, json) = match since {
+                    Some(since) => {
+                        let since_ms = now_ms.saturating_sub_unsigned(since.as_millis() as u64);
+                        ("stale", server::stale(asked, since_ms, now_ms))
+                    }
+                    None => ("fresh", server::fresh(asked, now_ms)),
+                };
+                let id = self.stream_cursor(key.conn.index);
+                self.say_event(key.conn.index, name, json, id.as_deref());
             }
         }
     }

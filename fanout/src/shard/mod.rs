@@ -174,6 +174,7 @@ impl Shard {
             ToShard::Event { channel, event } => self.broadcast(&channel, &event),
             ToShard::Pulled { sub, pulled } => self.pulled(sub, pulled),
             ToShard::Cut { channel } => self.cut(&channel),
+            ToShard::Stale { channels, since } => self.stale(&channels, since),
             ToShard::Adopt(new) => self.adopt(*new),
             ToShard::Stream(new) => self.adopt_stream(*new),
             ToShard::Answer {

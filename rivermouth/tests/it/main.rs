@@ -17,6 +17,7 @@ mod poison;
 mod producers;
 mod raw;
 mod seam;
+mod stale;
 mod talk;
 mod traffic;
 mod walk;
