@@ -313,3 +313,53 @@ fn names_read_as_they_should() {
         }
     }
 }
+
+/// A record of the state topic.
+#[derive(Deserialize)]
+struct StateRecord {
+    key: Option<String>,
+    value: Option<String>,
+    kept: Option<KeptAs>,
+    #[serde(default)]
+    bad: bool,
+    /// It is what we write, byte for byte.
+    #[serde(default)]
+    written: bool,
+    #[serde(default)]
+    partitions: BTreeMap<u32, i32>,
+}
+
+#[derive(Deserialize)]
+struct KeptAs {
+    channel: Channel,
+    user: String,
+    durable: String,
+    cursor: String,
+    at: i64,
+}
+
+#[test]
+fn records_of_the_state_topic_are_the_kept_cursors_they_should_be() {
+    for case in read::<StateRecord>(include_str!("../golden/kept.json")) {
+        let (key, value) = (case.key.as_deref(), case.value.as_deref());
+        let read = Kept::decode(key.map(str::as_bytes), value.map(str::as_bytes));
+        assert_eq!(read.is_err(), case.bad, "{key:?} {value:?}");
+        let kept = case.kept.map(|kept| Kept {
+            key: KeptKey {
+                channel: kept.channel,
+                user: kept.user,
+                durable: kept.durable,
+            },
+            cursor: kept.cursor,
+            at_ms: kept.at,
+        });
+        assert_eq!(read.ok().flatten(), kept, "{key:?} {value:?}");
+        if let Some(kept) = kept.filter(|_| case.written) {
+            assert_eq!(Some(&*kept.key.encode()), key.map(str::as_bytes));
+            assert_eq!(Some(&*kept.encode()), value.map(str::as_bytes));
+            for (partitions, partition) in case.partitions {
+                assert_eq!(kept.key.partition(partitions), partition);
+            }
+        }
+    }
+}
