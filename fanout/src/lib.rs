@@ -170,15 +170,13 @@ impl Fanout {
             config.hubs
         };
         let directory = Arc::new(Directory::new(parts.topics, parts.pins));
-        let tiers = Arc::new(Tiers {
-            log: parts.log.clone(),
-            store: parts.store,
-            scanner: Scanner::new(parts.log.clone(), parts.decoder, parts.schemas),
-            framer: Framer {
-                cursors: parts.cursors,
-                directory: Arc::clone(&directory),
-            },
-        });
+        let scanner = Scanner::new(parts.log.clone(), parts.decoder, parts.schemas);
+        let framer = Framer {
+            cursors: parts.cursors,
+            directory: Arc::clone(&directory),
+        };
+        let tiers = Tiers::new(parts.log.clone(), parts.store, scanner, framer);
+        let tiers = Arc::new(tiers);
         let metrics = FanoutMetrics::new(&parts.metrics);
         let mut opened = Vec::with_capacity(shards);
         for index in 0..shards {

@@ -13,7 +13,7 @@ use futures_util::future::BoxFuture;
 use protocol::ProtocolError;
 use schemas::Channel;
 use store::Store;
-use tokio::time::timeout;
+use tokio::{sync::Semaphore, time::timeout};
 
 use crate::{
     chunk::away,
@@ -40,9 +40,21 @@ pub(crate) struct Tiers {
     pub(crate) store: Option<Store>,
     pub(crate) scanner: Scanner,
     pub(crate) framer: Framer,
+    /// Bounds the partitions whose channels are warmed at the same time.
+    warmings: Semaphore,
 }
 
 impl Tiers {
+    pub(crate) fn new(log: Log, store: Option<Store>, scanner: Scanner, framer: Framer) -> Self {
+        Self {
+            log,
+            store,
+            scanner,
+            framer,
+            warmings: Semaphore::new(warm::WARMINGS_MAX),
+        }
+    }
+
     /// What the tiers hold of a partition. The store's silence is not an error: the log then answers alone.
     pub(crate) async fn extent(&self, place: &Place) -> Result<Extent, ProtocolError> {
         let (low, stored) = tokio::join!(self.log_low(place), self.stored(place));

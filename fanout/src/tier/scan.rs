@@ -16,8 +16,9 @@ use tokio::{
 use super::SchemaPort;
 use crate::place::Place;
 
-/// Readers that may scan at the same time on this node.
-const SCANS_MAX: usize = 4;
+/// Readers that may scan at the same time on this node: more than warm channels, so that who catches up never waits
+/// for them.
+const SCANS_MAX: usize = 2 * super::warm::WARMINGS_MAX;
 /// Records taken from a reader at once.
 const BATCH: usize = 1_000;
 

@@ -19,8 +19,11 @@ use crate::{chunk::away, event::Delivered, place::Place, ring::Ring};
 
 /// Rows of each channel that come with its checkpoint, so that most resumes find their place in the ring.
 pub(super) const TAIL: usize = 128;
-/// How long a scan from the checkpoint to the head may take.
-const SCAN: Duration = Duration::from_secs(4);
+/// How long a scan from the checkpoint to the head may take. Longer than a request: with the store away it begins at the
+/// log's beginning, and whoever comes again finds what the first one set going.
+const SCAN: Duration = Duration::from_secs(60);
+/// Partitions whose channels are warmed at the same time.
+pub(super) const WARMINGS_MAX: usize = 4;
 
 /// A channel as of offset `next`.
 #[derive(Debug)]
@@ -48,6 +51,9 @@ impl Tiers {
         channels: Vec<Channel>,
         live_from: i64,
     ) -> Result<Vec<(Channel, Warm)>, ProtocolError> {
+        let _permit = timeout(SCAN, self.warmings.acquire())
+            .await
+            .map_err(|_| away())?;
         let low = self.log_low(place).await?;
         let mut ground = self.ground(place, &channels, low).await;
         let mut warm: HashMap<Channel, Warm> = channels
