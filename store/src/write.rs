@@ -1,5 +1,6 @@
 //! One transaction: rows, quarantine, jobs, what the acceptance rule must remember, and the offset that fences it all.
 
+mod deliveries;
 mod derive;
 mod events;
 mod jobs;
@@ -10,7 +11,7 @@ use sqlx::PgConnection;
 use crate::days::day_of;
 use crate::error::refuses_value;
 use crate::offsets::advance;
-use crate::{JobRow, JobStep, NewEvent, Place, QuarantineRow, Store, StoreError};
+use crate::{DeliveryRow, JobRow, JobStep, NewEvent, Place, QuarantineRow, Store, StoreError};
 use derive::Derived;
 
 /// What the records `start..end` of a partition came to. Void records leave no trace but the moved offset.
@@ -30,6 +31,8 @@ pub struct Batch {
     pub jobs: Vec<JobRow>,
     /// Their steps.
     pub job_history: Vec<JobStep>,
+    /// Kept cursors as far as these records take them, each key once; of the state topic only.
+    pub deliveries: Vec<DeliveryRow>,
 }
 
 /// How the exact text becomes jsonb.
@@ -55,7 +58,8 @@ impl Store {
     pub async fn write(&self, place: &Place, batch: &Batch) -> Result<(), StoreError> {
         self.within(DURING, async {
         let topic_id = self.topic_id(place).await?;
-        let derived = Derived::of(&batch.events);
+        let mut derived = Derived::of(&batch.events);
+        derived.delivery_topics = self.topics_of(&batch.deliveries).await?;
         self.days_for(derived.days.keys().copied()).await;
 
         match self.attempt(topic_id, place, batch, &derived, Cast::Plain).await {
@@ -104,6 +108,11 @@ impl Store {
         }
         if !batch.job_history.is_empty() {
             writing.job_history(&batch.job_history).await?;
+        }
+        if !batch.deliveries.is_empty() {
+            writing
+                .deliveries(&batch.deliveries, &derived.delivery_topics)
+                .await?;
         }
         if !batch.quarantine.is_empty() {
             writing.quarantine(&batch.quarantine).await?;

@@ -15,6 +15,8 @@ pub(super) struct Derived<'a> {
     pub(super) producers: BTreeMap<(&'a str, Option<&'a str>, &'a str), (u64, u64)>,
     /// By day.
     pub(super) days: BTreeMap<i64, DayMove>,
+    /// Small numbers of the topics of the batch's kept cursors, in order; looked up by the writer.
+    pub(super) delivery_topics: Vec<i16>,
 }
 
 /// What a batch adds to a channel.

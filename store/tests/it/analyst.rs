@@ -157,6 +157,10 @@ async fn views_have_the_columns_of_the_contract() {
             "quarantine",
             "topic partition offset at reason detail key value headers",
         ),
+        (
+            "deliveries",
+            "user_id channel durable cursor acked_at topic partition acked_to_offset last_offset behind",
+        ),
     ];
     for (view, columns) in contract {
         for column in columns.split(' ') {

@@ -4,6 +4,7 @@
 mod analyst;
 mod checkpoint;
 mod days;
+mod deliveries;
 mod history;
 mod leases;
 mod migrations;

@@ -14,12 +14,11 @@ async fn any_number_of_instances_may_migrate_at_once() {
     for instance in instances {
         instance.await.unwrap().unwrap();
     }
-    assert_eq!(
-        database
-            .number("select count(*) from rivermouth.schema_migrations where success")
-            .await,
-        5
-    );
+    let files = std::fs::read_dir(concat!(env!("CARGO_MANIFEST_DIR"), "/../migrations")).unwrap();
+    let applied = database
+        .number("select count(*) from rivermouth.schema_migrations where success")
+        .await;
+    assert_eq!(usize::try_from(applied), Ok(files.count()));
 }
 
 #[tokio::test(flavor = "multi_thread")]
