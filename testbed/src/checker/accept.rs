@@ -7,7 +7,7 @@
 use std::collections::{BTreeMap, HashMap};
 
 use super::Fact;
-use super::envelope::said;
+use super::envelope::{Said, said};
 use super::log::LogRecord;
 
 const HORIZON_MS: i64 = 600_000;
@@ -29,80 +29,132 @@ pub struct Accepted {
     pub prev_offset: Option<i64>,
 }
 
-#[derive(Default)]
+/// What becomes of one record.
+#[derive(Debug, Clone)]
+pub enum Taken {
+    /// It is no event: poison, or a form that this checker does not read.
+    Unreadable,
+    /// It counts for nobody.
+    Void(Said),
+    /// It counts.
+    Counts(Box<Accepted>, Said),
+}
+
+#[derive(Debug, Default)]
 struct Channel {
     outboxes: HashMap<(Option<String>, String), (u64, u64)>,
     ids: HashMap<String, i64>,
+    /// How many ids there may be before those beyond the horizon are thrown away.
+    ids_max: usize,
     log_time_ms: i64,
     last: Option<i64>,
-    accepted: Vec<Accepted>,
 }
 
-/// What counts of `records` (in log order), by channel.
-pub(crate) fn accepted(prefix: &str, records: &[LogRecord]) -> BTreeMap<String, Vec<Accepted>> {
-    let mut channels: BTreeMap<String, Channel> = BTreeMap::new();
-    for record in records {
-        let Some(said) = said(prefix, record) else {
-            continue;
-        };
-        let channel = channels.entry(said.channel).or_default();
-        let now_ms = channel.log_time_ms.max(record.timestamp_ms);
-        let counts = match (&said.outbox, &said.id) {
+impl Channel {
+    fn counts(&mut self, said: &Said, now_ms: i64) -> bool {
+        match (&said.outbox, &said.id) {
             (Some((producer, epoch, seq)), _) => {
                 let identity = (said.user_id.clone(), producer.clone());
-                let counts = match channel.outboxes.get(&identity) {
+                let counts = match self.outboxes.get(&identity) {
                     Some((last_epoch, last_seq)) if epoch == last_epoch => *seq == last_seq + 1,
                     Some((last_epoch, _)) => epoch > last_epoch && *seq == 0,
                     None => *seq == 0,
                 };
                 if counts {
-                    channel.outboxes.insert(identity, (*epoch, *seq));
+                    self.outboxes.insert(identity, (*epoch, *seq));
                 }
                 counts
             }
             (None, Some(id)) => {
-                let counts = channel
+                let counts = self
                     .ids
                     .get(id)
                     .is_none_or(|at_ms| now_ms - at_ms >= HORIZON_MS);
                 if counts {
-                    channel.ids.insert(id.clone(), now_ms);
+                    self.ids.insert(id.clone(), now_ms);
+                    self.forget(now_ms);
                 }
                 counts
             }
             (None, None) => true,
+        }
+    }
+
+    /// An id beyond the horizon decides nothing any more: log time never steps back.
+    fn forget(&mut self, now_ms: i64) {
+        if self.ids.len() > self.ids_max {
+            self.ids.retain(|_, at_ms| now_ms - *at_ms < HORIZON_MS);
+            self.ids_max = (2 * self.ids.len()).max(10_000);
+        }
+    }
+}
+
+/// The rule, applied to one record after the other.
+#[derive(Debug)]
+pub struct Acceptor {
+    prefix: String,
+    channels: HashMap<String, Channel>,
+}
+
+impl Acceptor {
+    /// For the topics that begin with `prefix`.
+    pub fn new(prefix: &str) -> Acceptor {
+        Acceptor {
+            prefix: prefix.to_owned(),
+            channels: HashMap::new(),
+        }
+    }
+
+    /// The next record of its partition.
+    pub fn take(&mut self, record: &LogRecord) -> Taken {
+        let Some(said) = said(&self.prefix, record) else {
+            return Taken::Unreadable;
         };
-        if !counts {
-            continue;
+        if !self.channels.contains_key(&said.channel) {
+            self.channels
+                .insert(said.channel.clone(), Channel::default());
+        }
+        let channel = self.channels.get_mut(&said.channel).expect("it is there");
+        let now_ms = channel.log_time_ms.max(record.timestamp_ms);
+        if !channel.counts(&said, now_ms) {
+            return Taken::Void(said);
         }
         channel.log_time_ms = now_ms;
         let id = said
             .id
+            .clone()
             .unwrap_or_else(|| format!("{}:{}:{}", record.topic, record.partition, record.offset));
-        let addressed = said.to.is_some();
-        channel.accepted.push(Accepted {
+        let accepted = Accepted {
             fact: Fact {
                 id,
-                event: said.event,
-                user_id: said.user_id,
-                data: said.data,
+                event: said.event.clone(),
+                user_id: said.user_id.clone(),
+                data: said.data.clone(),
                 timestamp_ms: record.timestamp_ms,
             },
             topic: record.topic.clone(),
             partition: record.partition,
             offset: record.offset,
-            to: said.to,
+            to: said.to.clone(),
             prev_offset: channel.last,
-        });
-        if !addressed {
+        };
+        if said.to.is_none() {
             channel.last = Some(record.offset);
         }
+        Taken::Counts(Box::new(accepted), said)
     }
-    channels.retain(|_, channel| !channel.accepted.is_empty());
+}
+
+/// What counts of `records` (in log order), by channel.
+pub(crate) fn accepted(prefix: &str, records: &[LogRecord]) -> BTreeMap<String, Vec<Accepted>> {
+    let mut acceptor = Acceptor::new(prefix);
+    let mut channels: BTreeMap<String, Vec<Accepted>> = BTreeMap::new();
+    for record in records {
+        if let Taken::Counts(accepted, said) = acceptor.take(record) {
+            channels.entry(said.channel).or_default().push(*accepted);
+        }
+    }
     channels
-        .into_iter()
-        .map(|(name, channel)| (name, channel.accepted))
-        .collect()
 }
 
 #[cfg(test)]

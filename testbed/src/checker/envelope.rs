@@ -8,15 +8,21 @@ use super::log::LogRecord;
 
 /// What a record says, before the acceptance rule.
 #[derive(Debug, Clone)]
-pub(crate) struct Said {
-    pub(crate) channel: String,
-    pub(crate) event: String,
-    pub(crate) id: Option<String>,
-    pub(crate) user_id: Option<String>,
-    pub(crate) data: String,
-    pub(crate) to: Option<Vec<String>>,
+pub struct Said {
+    /// The channel.
+    pub channel: String,
+    /// The event's name.
+    pub event: String,
+    /// Its id, when the record gives one.
+    pub id: Option<String>,
+    /// Who published it.
+    pub user_id: Option<String>,
+    /// The data without blanks outside strings.
+    pub data: String,
+    /// To whom, when it is addressed.
+    pub to: Option<Vec<String>>,
     /// Producer, epoch, seq.
-    pub(crate) outbox: Option<(String, u64, u64)>,
+    pub outbox: Option<(String, u64, u64)>,
 }
 
 #[derive(Deserialize)]

@@ -5,6 +5,7 @@ use std::time::{Duration, Instant};
 
 use rdkafka::config::ClientConfig;
 use rdkafka::consumer::{BaseConsumer, Consumer};
+use rdkafka::error::RDKafkaErrorCode;
 use rdkafka::message::{Headers, Message};
 use rdkafka::{Offset, TopicPartitionList};
 
@@ -113,6 +114,79 @@ pub(crate) fn read(bootstrap: &str, topics: &[String]) -> Vec<LogRecord> {
     records
         .sort_by(|a, b| (&a.topic, a.partition, a.offset).cmp(&(&b.topic, b.partition, b.offset)));
     records
+}
+
+/// Reads partitions on and on from their beginnings, through brokers that die and come back.
+pub struct Follower {
+    consumer: BaseConsumer,
+    partitions: Vec<(String, i32)>,
+}
+
+impl std::fmt::Debug for Follower {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_tuple("Follower").field(&self.partitions).finish()
+    }
+}
+
+impl Follower {
+    /// From the beginning of every partition of `topics`, which must exist.
+    pub fn start(bootstrap: &str, topics: &[String]) -> Follower {
+        let consumer = consumer(bootstrap);
+        let bounds = bounds(&consumer, topics);
+        let mut list = TopicPartitionList::new();
+        for ((topic, partition), (low, _)) in &bounds {
+            list.add_partition_offset(topic, *partition, Offset::Offset(*low))
+                .expect("an offset is valid");
+        }
+        consumer.assign(&list).expect("partitions can be assigned");
+        Follower {
+            consumer,
+            partitions: bounds.into_keys().collect(),
+        }
+    }
+
+    /// Topic and number of each.
+    pub fn partitions(&self) -> &[(String, i32)] {
+        &self.partitions
+    }
+
+    /// The next record, within `patience`. A broker that is away is none; an error of librdkafka that is not
+    /// about being away is told in words.
+    ///
+    /// # Errors
+    /// An offset that is gone: records were erased before they were read here.
+    pub fn next(&self, patience: Duration) -> Result<Option<LogRecord>, String> {
+        match self.consumer.poll(patience) {
+            Some(Ok(message)) => Ok(Some(owned(&message))),
+            Some(Err(error))
+                if error.rdkafka_error_code() == Some(RDKafkaErrorCode::AutoOffsetReset) =>
+            {
+                Err(format!("the log was erased before it was read: {error}"))
+            }
+            Some(Err(_)) | None => Ok(None),
+        }
+    }
+
+    /// The low and high watermarks of a partition as its leader knows them; none while it is away.
+    pub fn watermarks(
+        &self,
+        topic: &str,
+        partition: i32,
+        patience: Duration,
+    ) -> Option<(i64, i64)> {
+        self.consumer
+            .fetch_watermarks(topic, partition, patience)
+            .ok()
+    }
+
+    /// Up to where a partition has been read, control records included; none before the first record.
+    pub fn position(&self, topic: &str, partition: i32) -> Option<i64> {
+        let positions = self.consumer.position().ok()?;
+        match positions.find_partition(topic, partition)?.offset() {
+            Offset::Offset(next) => Some(next),
+            _ => None,
+        }
+    }
 }
 
 fn owned(message: &impl Message) -> LogRecord {

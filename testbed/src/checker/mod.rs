@@ -7,6 +7,7 @@ mod accept;
 mod compact;
 mod envelope;
 mod log;
+mod partition;
 mod received;
 mod rows;
 
@@ -14,9 +15,11 @@ use std::collections::BTreeMap;
 
 use sqlx::postgres::PgPool;
 
-pub use accept::Accepted;
+pub use accept::{Accepted, Acceptor, Taken};
 pub use compact::compact;
-pub use log::LogRecord;
+pub use envelope::Said;
+pub use log::{Follower, LogRecord};
+pub use partition::partition_of;
 pub use received::Received;
 pub use rows::Row;
 

@@ -15,6 +15,7 @@ mod names;
 use std::sync::Arc;
 
 pub use cursor::Cursor;
+pub(crate) use frame::fact as frame_fact;
 pub use frame::{Frame, data_hash, hash};
 pub use names::{Clock, Name, Names};
 
