@@ -252,4 +252,6 @@ fn into_string(ascii: Vec<u8>) -> String {
 }
 
 #[cfg(test)]
+mod fuzz;
+#[cfg(test)]
 mod tests;
