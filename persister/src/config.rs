@@ -17,6 +17,8 @@ use store::Store;
 pub struct PersisterConfig {
     /// Topics to store; [`schemas::Topics::durable`] unless there is a reason. All must be pinned.
     pub topics: Vec<String>,
+    /// The names of all topics. The state topic is stored too where it is pinned: kept cursors come from it.
+    pub names: schemas::Topics,
     /// Where records go that cannot be taken.
     pub deadletter: String,
     /// Tasks that read and write, each with a reader and its share of the partitions; at least 1.
@@ -49,6 +51,7 @@ impl PersisterConfig {
     pub fn new(topics: &schemas::Topics) -> PersisterConfig {
         PersisterConfig {
             topics: topics.durable().map(str::to_owned).to_vec(),
+            names: topics.clone(),
             deadletter: topics.deadletter().to_owned(),
             workers: 2,
             batch_rows_max: 1000,

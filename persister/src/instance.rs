@@ -83,7 +83,9 @@ pub async fn run(
 /// Every partition of every topic to store.
 fn places(config: &PersisterConfig, ports: &Ports) -> Result<Vec<Place>, PersisterError> {
     let mut places = Vec::new();
-    for topic in &config.topics {
+    let state = config.names.state().to_owned();
+    let state = ports.pins.topics.contains_key(&state).then_some(&state);
+    for topic in config.topics.iter().chain(state) {
         let pin = ports
             .pins
             .topics

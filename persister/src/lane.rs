@@ -12,6 +12,7 @@ use crate::batch::{Builder, Built};
 use crate::channels::Channels;
 use crate::decode::decode;
 use crate::instance::Shared;
+use crate::kept;
 
 pub(crate) struct Lane {
     place: Place,
@@ -121,6 +122,9 @@ impl Lane {
         records: &[Record],
         end: Option<i64>,
     ) -> Result<(), Setback> {
+        if self.place.topic == shared.config.names.state() {
+            return self.keep(shared, records, end).await;
+        }
         let decoded = decode(
             &shared.ports.decoder,
             shared.ports.schemas.as_ref(),
@@ -138,6 +142,27 @@ impl Lane {
             None => Ok(()),
             Some(reason) => Err(Setback::Waiting(reason)),
         }
+    }
+
+    /// The state topic's records are no events: kept cursors are all that is stored of them.
+    async fn keep(
+        &mut self,
+        shared: &Shared,
+        records: &[Record],
+        end: Option<i64>,
+    ) -> Result<(), Setback> {
+        let (names, cursors) = (&shared.config.names, &shared.ports.cursors);
+        let gathered = kept::gather(names, cursors, self.committed, records, end, now_ms());
+        if gathered.batch.end <= self.committed {
+            return Ok(());
+        }
+        shared
+            .numbers
+            .kept
+            .inc_by(gathered.batch.deliveries.len() as u64);
+        shared.numbers.passed_over.inc_by(gathered.passed_over);
+        let batch = gathered.batch;
+        self.commit(shared, Built { batch, void: 0 }).await
     }
 
     async fn build(

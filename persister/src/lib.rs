@@ -12,6 +12,7 @@ mod dead;
 mod decode;
 mod gather;
 mod instance;
+mod kept;
 mod lane;
 mod lookout;
 mod metrics;

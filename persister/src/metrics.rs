@@ -16,6 +16,8 @@ type Partition = [(&'static str, String); 2];
 pub(crate) struct Numbers {
     pub(crate) rows: Counter,
     pub(crate) void: Counter,
+    pub(crate) kept: Counter,
+    pub(crate) passed_over: Counter,
     pub(crate) batches: Counter,
     pub(crate) write_seconds: Histogram,
     quarantined: Family<Reason, Counter>,
@@ -34,6 +36,11 @@ impl Numbers {
         Numbers {
             rows: metrics.counter("persister_rows", "Events stored as rows"),
             void: metrics.counter("persister_void", "Records that count for nobody: duplicates and gaps of outboxes"),
+            kept: metrics.counter("persister_kept_cursors", "Kept cursors read from the state topic, the furthest of each batch"),
+            passed_over: metrics.counter(
+                "persister_state_passed_over",
+                "Records under the keys of kept cursors that are none; anything but 0 is somebody else's writing",
+            ),
             batches: metrics.counter("persister_batches", "Transactions committed"),
             write_seconds: metrics.histogram(
                 "persister_write_duration_seconds",
