@@ -4,6 +4,8 @@ use std::path::PathBuf;
 
 use thiserror::Error;
 
+use crate::Flaw;
+
 /// Everything but appending.
 #[derive(Debug, Clone, PartialEq, Eq, Error)]
 pub enum BrokerError {
@@ -30,12 +32,12 @@ pub enum BrokerError {
         code: String,
     },
     /// A topic is not as it must be.
-    #[error("topic {topic} is not as it must be: {}", .differences.join("; "))]
+    #[error("{}", .flaws.iter().map(ToString::to_string).collect::<Vec<_>>().join("; "))]
     Differs {
         /// Topic.
         topic: String,
-        /// One sentence for each difference.
-        differences: Vec<String>,
+        /// What is wrong with it; at least one.
+        flaws: Vec<Flaw>,
     },
     /// Our own settings are wrong.
     #[error("bad log settings: {0}")]
@@ -79,7 +81,8 @@ pub enum AppendError {
     /// Outcome unknown: the record may be stored, now or a moment later. Retry with the same identity.
     #[error("the outcome of the append is unknown")]
     Unknown,
-    /// The producer broke and is being replaced (the log does so itself). Outcome unknown as well.
+    /// The producer broke and is being replaced (the log does so itself). Outcome unknown as well, but known
+    /// soon: who appends again does so without having waited for a timeout.
     #[error("the producer failed and is being replaced; the outcome of the append is unknown")]
     Fatal,
     /// This log was closed; nothing was enqueued.

@@ -8,8 +8,10 @@
 mod delivery;
 mod embedded;
 mod error;
+mod flaw;
 mod kafka;
 mod log;
+mod pin_watch;
 mod pins;
 mod reader;
 mod record;
@@ -17,8 +19,12 @@ mod record;
 pub use delivery::Delivery;
 pub use embedded::{EmbeddedConfig, EmbeddedLog, EmbeddedReader, Fsync};
 pub use error::{AppendError, BrokerError};
+pub use flaw::{Code, Flaw, Weight};
 pub use kafka::{KafkaConfig, KafkaLog, KafkaReader};
 pub use log::Log;
-pub use pins::{Pin, PinError, Pins, pin};
+pub use pin_watch::{Flaws, PinWatch, Standing, is_lost};
+pub use pins::{Pin, PinError, Pins, RepinError, pin, pinned, repin};
 pub use reader::Reader;
-pub use record::{Append, Appended, Fetched, Headers, Record, TopicFacts, TopicSpec, Watermarks};
+pub use record::{
+    Append, Appended, Fetched, Headers, Needs, Record, TopicFacts, TopicSpec, Watermarks,
+};

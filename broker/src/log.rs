@@ -3,8 +3,8 @@
 use std::time::Duration;
 
 use crate::{
-    Append, AppendError, BrokerError, Delivery, EmbeddedConfig, EmbeddedLog, KafkaConfig, KafkaLog,
-    Reader, TopicFacts, TopicSpec, Watermarks,
+    Append, AppendError, BrokerError, Delivery, EmbeddedConfig, EmbeddedLog, Flaw, KafkaConfig,
+    KafkaLog, Needs, Reader, TopicFacts, TopicSpec, Watermarks,
 };
 
 /// A durable, partitioned, ordered log. A clone is cheap and is the same log.
@@ -44,6 +44,21 @@ impl Log {
         match self {
             Log::Kafka(log) => log.ensure_topics(specs, create).await,
             Log::Embedded(log) => log.ensure_topics(specs, create).await,
+        }
+    }
+
+    /// Everything that is wrong with the topics of `specs` and with the brokers (D13), of whatever weight; a topic
+    /// that is not there among it. Reads only.
+    ///
+    /// Errors: `Unavailable` when the log cannot be asked, `Refused` when it may not be.
+    pub async fn examine(
+        &self,
+        specs: &[TopicSpec],
+        needs: &Needs,
+    ) -> Result<Vec<Flaw>, BrokerError> {
+        match self {
+            Log::Kafka(log) => log.examine(specs, needs).await,
+            Log::Embedded(log) => log.examine(specs).await,
         }
     }
 

@@ -1,9 +1,17 @@
 //! Pins (D2): which topics, with which identity and how many partitions, this installation was born
 //! with, and the key that signs its cursors.
 //!
-//! They are a record with a key `pins/<uuid>` in partition 0 of the state topic. Any node may write
-//! one at its first start; the one with the lowest offset wins for ever, so that nodes that start
-//! together agree without talking to each other. Keys are unique, so compaction keeps them all.
+//! They are records in partition 0 of the state topic, folded in the order of their offsets:
+//!
+//! - `pins/<uuid>`: written at the first start. Any node may write one; the first wins for ever, so that
+//!   nodes that start together agree without talking to each other.
+//! - `repin/<topic>/<generation>/<uuid>`: an operator accepts that a topic was created again. It counts
+//!   when its generation is the next one, so of two operators at once the first wins.
+//!
+//! Keys are unique, so compaction keeps all of them.
+
+mod fold;
+mod repin;
 
 use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
@@ -13,16 +21,18 @@ use serde::{Deserialize, Serialize};
 use thiserror::Error;
 use uuid::Uuid;
 
-use crate::{Append, AppendError, BrokerError, Fetched, Log, Record, TopicFacts};
+use self::fold::Fold;
+pub use self::repin::{RepinError, repin};
+use crate::flaw::{repartition_steps, repin_command};
+use crate::{Append, AppendError, BrokerError, Code, Fetched, Flaw, Log, TopicFacts};
 
-const PREFIX: &str = "pins/";
 /// Reading the whole state partition must be done by then.
 const DEADLINE: Duration = Duration::from_secs(60);
 /// How long a new topic may take to be known to all brokers, and the pause between two looks at it.
 const SPREADING: Duration = Duration::from_secs(5);
 const PAUSE: Duration = Duration::from_millis(200);
 
-/// What was pinned at the first start of this installation.
+/// What was pinned at the first start of this installation, and since.
 #[derive(Clone, PartialEq, Eq)]
 pub struct Pins {
     /// The key that signs cursors; the same on every node because it comes from the log.
@@ -42,19 +52,48 @@ pub struct Pin {
     pub generation: u16,
 }
 
+impl Pin {
+    /// What is wrong with a topic that is like this now.
+    pub fn judge(&self, topic: &str, now: &TopicFacts) -> Option<Flaw> {
+        if now.id != self.id {
+            return Some(recreated(topic, &self.id, &now.id));
+        }
+        (now.partitions != self.partitions).then(|| {
+            let what = format!(
+                "it has {} partitions, not {}: channels would lie in two places",
+                now.partitions, self.partitions
+            );
+            Flaw::new(
+                Code::PartitionsChanged,
+                topic,
+                what,
+                repartition_steps(topic),
+            )
+        })
+    }
+}
+
+/// A topic with another identity.
+pub(crate) fn recreated(topic: &str, was: &str, is: &str) -> Flaw {
+    let what = format!("it was deleted and created again: its id is {is}, not {was}");
+    Flaw::new(Code::TopicRecreated, topic, what, repin_command(topic))
+}
+
+/// A pinned topic that is not there.
+pub(crate) fn gone(topic: &str) -> Flaw {
+    Flaw::new(Code::TopicGone, topic, "it is gone", repin_command(topic))
+}
+
 /// Why there are no pins to work with.
 #[derive(Debug, Clone, PartialEq, Eq, Error)]
 pub enum PinError {
     /// A topic is not the one that was pinned. Stop appending (D2); an operator must act.
-    #[error("topic {topic} is not the one this installation was started with: {what}")]
-    Changed {
-        /// Topic.
-        topic: String,
-        /// What differs.
-        what: String,
-    },
+    #[error("{0}")]
+    Changed(Flaw),
     /// The winning pin record cannot be understood. An operator must act.
-    #[error("unreadable pin record: {0}")]
+    #[error(
+        "PINS_UNREADABLE a pin record cannot be understood: {0}; mend it: restore partition 0 of the state topic from a backup"
+    )]
     Unreadable(String),
     /// The log could not be asked; retry when [`BrokerError::retryable`] says so.
     #[error(transparent)]
@@ -64,7 +103,7 @@ pub enum PinError {
     Append(#[from] AppendError),
 }
 
-/// The record's value.
+/// The value of a `pins/` record.
 #[derive(Serialize, Deserialize)]
 struct Stored {
     /// 32 hexadecimal digits; 122 bits of them are random.
@@ -91,52 +130,55 @@ async fn described(log: &Log, topic: &str) -> Result<TopicFacts, BrokerError> {
 pub async fn pin(log: &Log, state_topic: &str, topics: &[&str]) -> Result<Pins, PinError> {
     let mut seen = BTreeMap::new();
     for topic in topics {
-        let facts = described(log, topic).await?;
-        let pin = Pin {
-            id: facts.id,
-            partitions: facts.partitions,
-            generation: 0,
-        };
-        seen.insert((*topic).to_owned(), pin);
+        seen.insert((*topic).to_owned(), described(log, topic).await?);
     }
-    let pins = match first(log, state_topic).await? {
+    let pins = match pinned(log, state_topic).await? {
         Some(pins) => pins,
         None => {
-            write(log, state_topic, &seen).await?;
-            first(log, state_topic)
+            let first = seen.iter().map(|(topic, facts)| {
+                let pin = Pin {
+                    id: facts.id.clone(),
+                    partitions: facts.partitions,
+                    generation: 0,
+                };
+                (topic.clone(), pin)
+            });
+            write(log, state_topic, first.collect()).await?;
+            pinned(log, state_topic)
                 .await?
                 .ok_or_else(|| PinError::Unreadable("it vanished after writing".into()))?
         }
     };
     for (topic, now) in seen {
-        let changed = |what| {
-            Err(PinError::Changed {
-                topic: topic.clone(),
-                what,
-            })
+        let flaw = match pins.topics.get(&topic) {
+            Some(pin) => pin.judge(&topic, &now),
+            None => Some(Flaw::new(
+                Code::TopicUnpinned,
+                &topic,
+                "it was not pinned at the first start",
+                "use the topic prefix of the first start".to_owned(),
+            )),
         };
-        match pins.topics.get(&topic) {
-            None => return changed("it was not pinned".into()),
-            Some(pin) if pin.id != now.id => {
-                return changed(format!("its identity is {}, not {}", now.id, pin.id));
-            }
-            Some(pin) if pin.partitions != now.partitions => {
-                return changed(format!(
-                    "it has {} partitions, not {}",
-                    now.partitions, pin.partitions
-                ));
-            }
-            Some(_) => {}
+        if let Some(flaw) = flaw {
+            return Err(PinError::Changed(flaw));
         }
     }
     Ok(pins)
 }
 
-/// The winning pin record, if there is any below the present end of the partition.
-async fn first(log: &Log, state_topic: &str) -> Result<Option<Pins>, PinError> {
+/// The pins as the state topic has them now; `None` when nobody has pinned yet. Writes nothing.
+///
+/// Errors: as [`pin`], but never `Changed` or `Append`; `Unknown` when there is no state topic.
+pub async fn pinned(log: &Log, state_topic: &str) -> Result<Option<Pins>, PinError> {
+    Ok(read(log, state_topic).await?.into_pins())
+}
+
+/// Folds the pin records below the present end of the partition.
+async fn read(log: &Log, state_topic: &str) -> Result<Fold, PinError> {
     let marks = log.watermarks(state_topic, 0).await?;
+    let mut fold = Fold::default();
     if marks.low == marks.high {
-        return Ok(None);
+        return Ok(fold);
     }
     let mut reader = log.reader()?;
     reader.assign(state_topic, 0, marks.low)?;
@@ -144,14 +186,14 @@ async fn first(log: &Log, state_topic: &str) -> Result<Option<Pins>, PinError> {
         loop {
             for item in reader.next(1000).await? {
                 match item {
-                    Fetched::Record(record) if record.offset >= marks.high => return Ok(None),
-                    Fetched::Record(record) if is_pin(&record) => return parse(&record).map(Some),
-                    Fetched::Record(_) => {}
-                    Fetched::End { next, .. } if next >= marks.high => return Ok(None),
+                    Fetched::Record(record) if record.offset >= marks.high => return Ok(fold),
+                    Fetched::Record(record) => fold.take(&record)?,
+                    Fetched::End { next, .. } if next >= marks.high => return Ok(fold),
                     Fetched::End { .. } => {}
-                    // Retention or compaction was faster; begin again from where the log begins now.
+                    // Compaction was faster; begin again from where the log begins now.
                     Fetched::OutOfRange { .. } => {
                         let low = log.watermarks(state_topic, 0).await?.low;
+                        fold = Fold::default();
                         reader.assign(state_topic, 0, low)?;
                     }
                     Fetched::Failed { error, .. } => return Err(error.into()),
@@ -171,44 +213,33 @@ async fn first(log: &Log, state_topic: &str) -> Result<Option<Pins>, PinError> {
 async fn write(
     log: &Log,
     state_topic: &str,
-    topics: &BTreeMap<String, Pin>,
+    topics: BTreeMap<String, Pin>,
 ) -> Result<(), PinError> {
     let stored = Stored {
         cursor_key: Uuid::new_v4().simple().to_string(),
-        topics: topics.clone(),
+        topics,
     };
+    let key = format!("{}{}", fold::PINS, Uuid::now_v7());
+    append(log, state_topic, key, &stored).await
+}
+
+async fn append(
+    log: &Log,
+    state_topic: &str,
+    key: String,
+    value: &impl Serialize,
+) -> Result<(), PinError> {
     let value =
-        serde_json::to_vec(&stored).map_err(|error| PinError::Unreadable(error.to_string()))?;
+        serde_json::to_vec(value).map_err(|error| PinError::Unreadable(error.to_string()))?;
     log.append(Append {
         topic: state_topic.into(),
         partition: 0,
-        key: Some(Bytes::from(format!("{PREFIX}{}", Uuid::now_v7()))),
+        key: Some(Bytes::from(key)),
         headers: Vec::new(),
         value: Some(Bytes::from(value)),
     })?
     .await?;
     Ok(())
-}
-
-fn is_pin(record: &Record) -> bool {
-    record.value.is_some()
-        && record
-            .key
-            .as_ref()
-            .is_some_and(|key| key.starts_with(PREFIX.as_bytes()))
-}
-
-fn parse(record: &Record) -> Result<Pins, PinError> {
-    let unreadable = |why: &dyn std::fmt::Display| {
-        PinError::Unreadable(format!("offset {}: {why}", record.offset))
-    };
-    let value = record.value.as_deref().unwrap_or_default();
-    let stored: Stored = serde_json::from_slice(value).map_err(|error| unreadable(&error))?;
-    let cursor_key = Uuid::try_parse(&stored.cursor_key).map_err(|error| unreadable(&error))?;
-    Ok(Pins {
-        cursor_key: cursor_key.into_bytes(),
-        topics: stored.topics,
-    })
 }
 
 // The key signs cursors; it has no business in a log line.

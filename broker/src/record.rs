@@ -115,6 +115,15 @@ pub struct TopicSpec {
     pub compact: bool,
 }
 
+/// What the topics have to hold out, beside what their specs say.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Needs {
+    /// How long whoever stores the records may be away without losing any, ms.
+    pub outage_ms: Option<i64>,
+    /// The topics whose records are stored.
+    pub persisted: Vec<String>,
+}
+
 /// A topic as it is.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct TopicFacts {

@@ -31,7 +31,7 @@ use self::disk::Disk;
 use self::partition::{Partition, Topic};
 use self::queue::{Pending, Queue};
 use crate::delivery::delivery;
-use crate::{Append, AppendError, BrokerError, Delivery, TopicFacts, TopicSpec, Watermarks};
+use crate::{Append, AppendError, BrokerError, Delivery, Flaw, TopicFacts, TopicSpec, Watermarks};
 
 /// See [`Log::Embedded`](crate::Log::Embedded). Dropping the last clone closes it without waiting for
 /// what is queued.
@@ -97,6 +97,19 @@ impl EmbeddedLog {
                 .try_for_each(|spec| shared.ensure_topic(spec, create))
         })
         .await
+    }
+
+    pub(crate) async fn examine(&self, specs: &[TopicSpec]) -> Result<Vec<Flaw>, BrokerError> {
+        let mut flaws = Vec::new();
+        for spec in specs {
+            match self.ensure_topics(std::slice::from_ref(spec), false).await {
+                Ok(()) => {}
+                Err(BrokerError::Differs { flaws: found, .. }) => flaws.extend(found),
+                Err(BrokerError::Unknown { .. }) => flaws.push(Flaw::missing(&spec.name)),
+                Err(error) => return Err(error),
+            }
+        }
+        Ok(flaws)
     }
 
     pub(crate) async fn describe(&self, topic: &str) -> Result<TopicFacts, BrokerError> {

@@ -7,7 +7,7 @@ use uuid::Uuid;
 use super::Shared;
 use super::disk::StoredTopic;
 use super::partition::Topic;
-use crate::{BrokerError, TopicSpec};
+use crate::{BrokerError, Code, Flaw, TopicSpec};
 
 impl Shared {
     pub(super) fn ensure_topic(&self, spec: &TopicSpec, create: bool) -> Result<(), BrokerError> {
@@ -20,11 +20,11 @@ impl Shared {
                 (stored.retention_ms, stored.retention_bytes) =
                     (spec.retention_ms, spec.retention_bytes);
             }
-            let differences = differences(spec, &stored);
-            if !differences.is_empty() {
+            let flaws = flaws(spec, &stored);
+            if !flaws.is_empty() {
                 return Err(BrokerError::Differs {
                     topic: spec.name.clone(),
-                    differences,
+                    flaws,
                 });
             }
             if stored != topic.stored {
@@ -68,19 +68,27 @@ impl Shared {
     }
 }
 
-fn differences(spec: &TopicSpec, stored: &StoredTopic) -> Vec<String> {
-    let mut differences = Vec::new();
+/// What is not as it was asked for. Nobody but us can have made it so, with other settings.
+fn flaws(spec: &TopicSpec, stored: &StoredTopic) -> Vec<Flaw> {
+    let flaw = |code, what| {
+        let mend = "start with the settings it was made with, or with another data directory";
+        Flaw::new(code, &spec.name, what, mend.to_owned())
+    };
+    let mut flaws = Vec::new();
     if spec.partitions != stored.partitions {
-        differences.push(format!(
+        let what = format!(
             "it has {} partitions, not {}",
             stored.partitions, spec.partitions
-        ));
+        );
+        flaws.push(flaw(Code::Partitions, what));
     }
     if spec.compact != stored.compact {
-        differences.push(format!(
-            "compact is {}, not {}",
-            stored.compact, spec.compact
-        ));
+        let code = match stored.compact {
+            true => Code::TopicCompacted,
+            false => Code::StateNotCompacted,
+        };
+        let what = format!("compact is {}, not {}", stored.compact, spec.compact);
+        flaws.push(flaw(code, what));
     }
     for (what, is, wanted) in [
         ("retention_ms", stored.retention_ms, spec.retention_ms),
@@ -92,8 +100,9 @@ fn differences(spec: &TopicSpec, stored: &StoredTopic) -> Vec<String> {
     ] {
         // Shorter than promised loses events early; longer hurts nobody's promise.
         if !spec.compact && is.is_some_and(|is| wanted.is_none_or(|wanted| is < wanted)) {
-            differences.push(format!("{what} is {is:?}, less than {wanted:?}"));
+            let what = format!("{what} is {is:?}, less than {wanted:?}");
+            flaws.push(flaw(Code::Retention, what));
         }
     }
-    differences
+    flaws
 }

@@ -11,6 +11,9 @@ use rdkafka::ClientConfig;
 
 use crate::BrokerError;
 
+/// Most bytes of one batch: less than the default of the broker's message.max.bytes, with room for its header.
+pub(super) const BATCH_BYTES_MAX: i64 = 1_000_000;
+
 /// How to reach Kafka, and the few limits worth choosing.
 #[derive(Clone)]
 pub struct KafkaConfig {
@@ -130,7 +133,7 @@ impl KafkaConfig {
             // Fills batches under load, costs a quiet publisher one millisecond.
             .set("linger.ms", "1")
             .set("batch.num.messages", "10000")
-            .set("batch.size", "1000000")
+            .set("batch.size", BATCH_BYTES_MAX.to_string())
             .set("compression.type", "lz4")
             // The bound of the queue: beyond it `append` says Full before memory grows.
             .set(
@@ -142,8 +145,7 @@ impl KafkaConfig {
                 (self.queue_bytes_max / 1024).max(1).to_string(),
             )
             .set("queue.buffering.backpressure.threshold", "1")
-            // Matches the default of the broker's message.max.bytes with room for the batch header.
-            .set("message.max.bytes", "1000000")
+            .set("message.max.bytes", BATCH_BYTES_MAX.to_string())
             // Every record reports its offset.
             .set("delivery.report.only.error", "false");
         config

@@ -5,6 +5,7 @@
 //! Consumer groups are used nowhere. What the safe wrapper cannot do is in `native`.
 
 mod asking;
+mod check;
 mod config;
 mod context;
 mod cure;
@@ -26,7 +27,9 @@ pub use reader::KafkaReader;
 
 use self::producer::Producer;
 use self::query::Query;
-use crate::{Append, AppendError, BrokerError, Delivery, TopicFacts, TopicSpec, Watermarks};
+use crate::{
+    Append, AppendError, BrokerError, Delivery, Flaw, Needs, TopicFacts, TopicSpec, Watermarks,
+};
 
 /// See [`Log::Kafka`](crate::Log::Kafka).
 #[derive(Clone)]
@@ -41,9 +44,10 @@ struct Parts {
 impl KafkaLog {
     pub(crate) async fn open(config: KafkaConfig) -> Result<KafkaLog, BrokerError> {
         config.check()?;
+        let query = Query::new(&config)?;
         Ok(KafkaLog(Arc::new(Parts {
-            producer: Producer::new(config.clone())?,
-            query: Query::new(&config)?,
+            producer: Producer::new(config.clone(), query.clone())?,
+            query,
             config,
         })))
     }
@@ -54,6 +58,14 @@ impl KafkaLog {
         create: bool,
     ) -> Result<(), BrokerError> {
         topics::ensure(&self.0.config, &self.0.query, specs, create).await
+    }
+
+    pub(crate) async fn examine(
+        &self,
+        specs: &[TopicSpec],
+        needs: &Needs,
+    ) -> Result<Vec<Flaw>, BrokerError> {
+        topics::examine(&self.0.config, &self.0.query, specs, needs).await
     }
 
     pub(crate) async fn describe(&self, topic: &str) -> Result<TopicFacts, BrokerError> {

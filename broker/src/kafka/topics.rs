@@ -7,11 +7,12 @@ use rdkafka::admin::{AdminClient, AdminOptions, NewTopic, ResourceSpecifier, Top
 use rdkafka::consumer::Consumer;
 use rdkafka::error::{KafkaError, RDKafkaErrorCode};
 
+use super::check::{self, Seen};
 use super::config::KafkaConfig;
 use super::context::Context;
 use super::error::{broker_error, kafka_error};
 use super::query::Query;
-use crate::{BrokerError, TopicSpec};
+use crate::{BrokerError, Flaw, Needs, TopicSpec, Weight};
 
 /// How long a new topic may take to be known to all brokers.
 const SPREADING: Duration = Duration::from_secs(5);
@@ -24,21 +25,22 @@ pub(crate) async fn ensure(
     specs: &[TopicSpec],
     create: bool,
 ) -> Result<(), BrokerError> {
-    let admin: AdminClient<Context> = config
-        .admin()
-        .create_with_context(Context)
-        .map_err(|error| BrokerError::Config(error.to_string()))?;
-    let topics = Topics {
-        admin,
-        query,
-        options: AdminOptions::new()
-            .request_timeout(Some(config.request_timeout))
-            .operation_timeout(Some(config.request_timeout)),
-    };
+    let topics = Topics::open(config, query)?;
     let result = topics.ensure(specs, create).await;
-    // Dropping the client joins its thread.
-    let admin = topics.admin;
-    let _ = tokio::task::spawn_blocking(move || drop(admin)).await;
+    topics.close().await;
+    result
+}
+
+/// See [`Log::examine`](crate::Log::examine).
+pub(crate) async fn examine(
+    config: &KafkaConfig,
+    query: &Query,
+    specs: &[TopicSpec],
+    needs: &Needs,
+) -> Result<Vec<Flaw>, BrokerError> {
+    let topics = Topics::open(config, query)?;
+    let result = topics.examine(specs, needs).await;
+    topics.close().await;
     result
 }
 
@@ -49,6 +51,26 @@ struct Topics<'a> {
 }
 
 impl Topics<'_> {
+    fn open<'a>(config: &KafkaConfig, query: &'a Query) -> Result<Topics<'a>, BrokerError> {
+        let admin: AdminClient<Context> = config
+            .admin()
+            .create_with_context(Context)
+            .map_err(|error| BrokerError::Config(error.to_string()))?;
+        Ok(Topics {
+            admin,
+            query,
+            options: AdminOptions::new()
+                .request_timeout(Some(config.request_timeout))
+                .operation_timeout(Some(config.request_timeout)),
+        })
+    }
+
+    /// Dropping the client joins its thread.
+    async fn close(self) {
+        let admin = self.admin;
+        let _ = tokio::task::spawn_blocking(move || drop(admin)).await;
+    }
+
     async fn ensure(&self, specs: &[TopicSpec], create: bool) -> Result<(), BrokerError> {
         let mut default_replication = None;
         for spec in specs {
@@ -86,20 +108,51 @@ impl Topics<'_> {
             }
             facts => facts?,
         };
-        let config = self.config(&spec.name).await?;
-        let replicas = self.replicas(&spec.name).await?;
-        let differences = differences(spec, facts.partitions, replicas, &config);
-        if differences.is_empty() {
+        let mut flaws = check::topic(spec, &self.seen(&spec.name, facts.partitions).await?);
+        flaws.retain(|flaw| flaw.code.weight() == Weight::Refused);
+        if flaws.is_empty() {
             return Ok(());
         }
         Err(BrokerError::Differs {
             topic: spec.name.clone(),
-            differences,
+            flaws,
         })
     }
 
+    async fn seen(&self, name: &str, partitions: u32) -> Result<Seen, BrokerError> {
+        Ok(Seen {
+            partitions,
+            replicas: self.replicas(name).await?,
+            config: self.config(name).await?,
+        })
+    }
+
+    /// Everything that is wrong, of whatever weight. Makes nothing.
+    async fn examine(&self, specs: &[TopicSpec], needs: &Needs) -> Result<Vec<Flaw>, BrokerError> {
+        let brokers = self.brokers().await?;
+        let mut flaws = Vec::new();
+        for broker in &brokers {
+            let config = self
+                .describe_config(ResourceSpecifier::Broker(*broker), "broker")
+                .await?;
+            flaws.extend(check::broker(*broker, &config));
+        }
+        for spec in specs {
+            match self.query.describe(&spec.name).await {
+                Ok(facts) => {
+                    let seen = self.seen(&spec.name, facts.partitions).await?;
+                    flaws.extend(check::topic(spec, &seen));
+                    flaws.extend(check::safety(spec, &seen, brokers.len(), needs));
+                }
+                Err(BrokerError::Unknown { .. }) => flaws.push(Flaw::missing(&spec.name)),
+                Err(error) => return Err(error),
+            }
+        }
+        Ok(flaws)
+    }
+
     async fn create(&self, spec: &TopicSpec, replication: i32) -> Result<(), BrokerError> {
-        let settings = settings(spec, replication);
+        let settings = check::settings(spec, replication);
         let partitions = i32::try_from(spec.partitions).unwrap_or(i32::MAX);
         let mut topic = NewTopic::new(&spec.name, partitions, TopicReplication::Fixed(replication));
         for (key, value) in &settings {
@@ -166,20 +219,25 @@ impl Topics<'_> {
             .await
     }
 
-    async fn default_replication(&self) -> Result<i32, BrokerError> {
-        let broker = self
-            .query
+    /// The brokers that are there, at least one.
+    async fn brokers(&self) -> Result<Vec<i32>, BrokerError> {
+        self.query
             .blocking("ask for the brokers", "", -1, |consumer, timeout| {
                 let metadata = consumer.fetch_metadata(None, timeout)?;
-                metadata
-                    .brokers()
-                    .first()
-                    .map(|b| b.id())
-                    .ok_or(KafkaError::MetadataFetch(RDKafkaErrorCode::AllBrokersDown))
+                let brokers: Vec<i32> = metadata.brokers().iter().map(|b| b.id()).collect();
+                if brokers.is_empty() {
+                    return Err(KafkaError::MetadataFetch(RDKafkaErrorCode::AllBrokersDown));
+                }
+                Ok(brokers)
             })
-            .await?;
+            .await
+    }
+
+    async fn default_replication(&self) -> Result<i32, BrokerError> {
+        let brokers = self.brokers().await?;
+        let first = brokers.first().copied().unwrap_or_default();
         let config = self
-            .describe_config(ResourceSpecifier::Broker(broker), "broker")
+            .describe_config(ResourceSpecifier::Broker(first), "broker")
             .await?;
         Ok(config
             .get("default.replication.factor")
@@ -209,165 +267,5 @@ impl Topics<'_> {
             Some(Err(code)) => Err(broker_error(WHAT, name, -1, code)),
             None => Err(broker_error(WHAT, name, -1, RDKafkaErrorCode::Fail)),
         }
-    }
-}
-
-/// The configuration a new topic gets.
-fn settings(spec: &TopicSpec, replication: i32) -> Vec<(&'static str, String)> {
-    let mut settings = vec![
-        // The log's time is the event's time, on every node the same.
-        ("message.timestamp.type", "LogAppendTime".to_owned()),
-        (
-            "cleanup.policy",
-            if spec.compact { "compact" } else { "delete" }.to_owned(),
-        ),
-        // A replica that missed acknowledged records never becomes the leader.
-        ("unclean.leader.election.enable", "false".to_owned()),
-        // With acks=all: acknowledged means on so many disks.
-        (
-            "min.insync.replicas",
-            if replication >= 2 { "2" } else { "1" }.to_owned(),
-        ),
-    ];
-    if replication < 2 {
-        // Without a second copy, acknowledged has to mean "on this disk", not "in this page cache".
-        settings.push(("flush.messages", "1".to_owned()));
-    }
-    if !spec.compact {
-        settings.push(("retention.ms", spec.retention_ms.unwrap_or(-1).to_string()));
-        settings.push((
-            "retention.bytes",
-            spec.retention_bytes.unwrap_or(-1).to_string(),
-        ));
-    }
-    settings
-}
-
-/// Everything about an existing topic that would break a promise. Kinder settings are fine.
-fn differences(
-    spec: &TopicSpec,
-    partitions: u32,
-    replicas: usize,
-    config: &HashMap<String, String>,
-) -> Vec<String> {
-    let value = |key: &str| config.get(key).map_or("", String::as_str);
-    let number = |key: &str| value(key).parse::<i64>().unwrap_or(-1);
-    let mut differences = Vec::new();
-    if partitions != spec.partitions {
-        differences.push(format!(
-            "it has {partitions} partitions, not {}",
-            spec.partitions
-        ));
-    }
-    if spec.replication > 0 && replicas < usize::from(spec.replication.unsigned_abs()) {
-        differences.push(format!(
-            "it has {replicas} replicas, not {}",
-            spec.replication
-        ));
-    }
-    if value("message.timestamp.type") != "LogAppendTime" {
-        differences.push(format!(
-            "message.timestamp.type is {}, not LogAppendTime",
-            value("message.timestamp.type")
-        ));
-    }
-    if value("unclean.leader.election.enable") != "false" {
-        differences
-            .push("unclean.leader.election.enable is on: acknowledged records may be lost".into());
-    }
-    if replicas >= 2 && number("min.insync.replicas") < 2 {
-        differences.push(format!(
-            "min.insync.replicas is {} with {replicas} replicas, not 2",
-            number("min.insync.replicas")
-        ));
-    }
-    let compact = value("cleanup.policy").contains("compact");
-    if compact != spec.compact {
-        let wanted = if spec.compact { "compact" } else { "delete" };
-        differences.push(format!(
-            "cleanup.policy is {}, not {wanted}",
-            value("cleanup.policy")
-        ));
-    }
-    if !compact {
-        for (key, wanted) in [
-            ("retention.ms", spec.retention_ms),
-            ("retention.bytes", spec.retention_bytes),
-        ] {
-            let (is, wanted) = (number(key), wanted.unwrap_or(-1));
-            // Shorter than promised loses events early; longer hurts nobody's promise.
-            if is >= 0 && (wanted < 0 || is < wanted) {
-                differences.push(
-                    format!("{key} is {is}, less than {wanted}")
-                        .replace("less than -1", "not unlimited"),
-                );
-            }
-        }
-    }
-    differences
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn spec() -> TopicSpec {
-        TopicSpec {
-            name: "t".into(),
-            partitions: 3,
-            replication: -1,
-            retention_ms: Some(1000),
-            retention_bytes: None,
-            compact: false,
-        }
-    }
-
-    fn as_created(spec: &TopicSpec, replication: i32) -> HashMap<String, String> {
-        settings(spec, replication)
-            .into_iter()
-            .map(|(key, value)| (key.to_owned(), value))
-            .collect()
-    }
-
-    #[test]
-    fn what_we_create_passes_the_check() {
-        for replication in [1, 3] {
-            let config = as_created(&spec(), replication);
-            assert_eq!(
-                differences(&spec(), 3, usize::try_from(replication).unwrap(), &config),
-                Vec::<String>::new()
-            );
-        }
-    }
-
-    #[test]
-    fn every_dangerous_setting_is_named() {
-        for (key, value) in [
-            ("message.timestamp.type", "CreateTime"),
-            ("unclean.leader.election.enable", "true"),
-            ("min.insync.replicas", "1"),
-            ("cleanup.policy", "compact"),
-            ("retention.ms", "999"),
-            ("retention.bytes", "5"),
-        ] {
-            let mut config = as_created(&spec(), 3);
-            config.insert(key.into(), value.into());
-            let found = differences(&spec(), 3, 3, &config);
-            assert!(
-                found.len() == 1 && found[0].contains(key),
-                "{key}: {found:?}"
-            );
-        }
-        assert_eq!(
-            differences(&spec(), 4, 3, &as_created(&spec(), 3)),
-            ["it has 4 partitions, not 3"]
-        );
-    }
-
-    #[test]
-    fn longer_retention_is_no_difference() {
-        let mut config = as_created(&spec(), 1);
-        config.insert("retention.ms".into(), "-1".into());
-        assert_eq!(differences(&spec(), 3, 1, &config), Vec::<String>::new());
     }
 }

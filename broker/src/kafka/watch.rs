@@ -11,6 +11,7 @@ use std::time::{Duration, Instant};
 use tokio::sync::Notify;
 
 use super::query::Query;
+use crate::pins::recreated;
 use crate::{BrokerError, TopicFacts};
 
 const EVERY: Duration = Duration::from_secs(10);
@@ -129,13 +130,10 @@ impl Topic {
     ) -> Option<Finding> {
         self.due = Some(now + EVERY);
         match (answer, &self.facts) {
-            (Ok(new), Some(old)) if new.id != old.id => {
-                let differences = vec![format!("its identity is {}, not {}", new.id, old.id)];
-                Some(Finding::All(BrokerError::Differs {
-                    topic: name.into(),
-                    differences,
-                }))
-            }
+            (Ok(new), Some(old)) if new.id != old.id => Some(Finding::All(BrokerError::Differs {
+                topic: name.into(),
+                flaws: vec![recreated(name, &old.id, &new.id)],
+            })),
             (Ok(new), _) => {
                 self.missing = 0;
                 let count = new.partitions;

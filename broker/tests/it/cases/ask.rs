@@ -151,13 +151,12 @@ pub async fn topics_are_checked_and_differences_named(bed: &Bed) {
         retention_ms: Some(90_000_000),
         ..spec.clone()
     };
-    let Err(BrokerError::Differs { topic, differences }) =
-        bed.log.ensure_topics(&[other], false).await
+    let Err(BrokerError::Differs { topic, flaws }) = bed.log.ensure_topics(&[other], false).await
     else {
         panic!("a different topic was accepted")
     };
     assert_eq!(topic, spec.name);
-    assert_eq!(differences.len(), 2, "{differences:?}");
+    assert_eq!(flaws.len(), 2, "{flaws:?}");
     let compact = broker::TopicSpec {
         compact: true,
         ..spec.clone()

@@ -1,6 +1,6 @@
 //! Pins: agreed on once, held for ever.
 
-use broker::{PinError, pin};
+use broker::{Code, PinError, pin};
 
 use crate::bed::{Bed, DEADLINE};
 
@@ -29,8 +29,8 @@ pub async fn a_topic_that_was_not_pinned_is_refused(bed: &Bed) {
     let (state, events, other) = (bed.topic(1).await, bed.topic(1).await, bed.topic(1).await);
     pin(&bed.log, &state, &[&events]).await.unwrap();
     let refused = pin(&bed.log, &state, &[&events, &other]).await;
-    let Err(PinError::Changed { topic, .. }) = refused else {
+    let Err(PinError::Changed(flaw)) = refused else {
         panic!("{refused:?}")
     };
-    assert_eq!(topic, other);
+    assert_eq!((flaw.code, flaw.topic), (Code::TopicUnpinned, other));
 }
