@@ -15,8 +15,6 @@ pub struct IngestConfig {
     pub queue_count_max: usize,
     /// Most bytes of one partition's records that wait or are in flight. 8 MiB.
     pub queue_bytes_max: usize,
-    /// How often the pinned topics are compared with those of the log (D2). 10 s.
-    pub pins_interval: Duration,
     /// At a shutdown: how long the log gets to answer for what is in flight. 8 s.
     pub flush_deadline: Duration,
     /// Most users whose buckets are kept; the longest idle one goes first. 100 000.
@@ -57,7 +55,6 @@ impl Default for IngestConfig {
             ack_timeout: Duration::from_secs(5),
             queue_count_max: 16_384,
             queue_bytes_max: 8 * 1024 * 1024,
-            pins_interval: Duration::from_secs(10),
             flush_deadline: Duration::from_secs(8),
             users_max: 100_000,
             backend_quota: None,

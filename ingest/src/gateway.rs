@@ -5,12 +5,12 @@ use std::collections::HashMap;
 use std::fmt;
 use std::sync::{Arc, Mutex, PoisonError};
 
-use broker::{Append, Log, Pins};
+use broker::{Append, Log, PinWatch, Pins};
 use protocol::access::Namespaces;
 use protocol::client::Publish;
 use protocol::{Cursors, Identity, ProtocolError};
 use schemas::{Decoder, Event, Topics, partition_of};
-use service::{Health, Metrics, Shutdown};
+use service::{Metrics, Shutdown};
 use store::{Place, Store};
 use tokio::time::Instant;
 
@@ -21,7 +21,7 @@ use crate::lane::{
     TailReader, leaving,
 };
 use crate::metrics::IngestMetrics;
-use crate::pins::{PinGuard, PinWatch};
+use crate::pins::PinGuard;
 use crate::signals::Signals;
 use crate::{IngestConfig, Published};
 
@@ -38,6 +38,8 @@ pub struct Parts {
     pub topics: Topics,
     /// What the topics must be (D2).
     pub pins: Pins,
+    /// Whether they are; somebody runs it.
+    pub watch: PinWatch,
     /// Makes the cursors of the answers.
     pub cursors: Cursors,
     /// Which namespaces there are, and who may publish in them.
@@ -46,8 +48,6 @@ pub struct Parts {
     pub store: Option<Store>,
     /// Where this gateway counts.
     pub metrics: Metrics,
-    /// Where this gateway reports.
-    pub health: Health,
     /// When to stop; the gateway's tasks are its tasks.
     pub shutdown: Shutdown,
 }
@@ -86,10 +86,10 @@ struct Topic {
 }
 
 impl Gateway {
-    /// Starts one sender per partition of the durable topics, and the task that watches the pins.
+    /// Starts one sender per partition of the durable topics.
     ///
     /// The pins are compared with the log before this returns. A topic that differs does not fail the
-    /// start: every publish is then refused with `UNAVAILABLE`, and health and metrics say why.
+    /// start: every publish is then refused with `UNAVAILABLE`.
     ///
     /// # Errors
     /// [`StartError::NotPinned`].
@@ -106,25 +106,8 @@ impl Gateway {
         {
             return Err(StartError::NotPinned((*missing).to_owned()));
         }
-        let watched = parts
-            .pins
-            .topics
-            .iter()
-            .filter(|(name, _)| names.contains(&name.as_str()))
-            .map(|(name, pin)| (name.clone(), pin.clone()))
-            .collect();
-        let watch = PinWatch::new(
-            parts.log.clone(),
-            watched,
-            config.pins_interval,
-            metrics.clone(),
-            &parts.health,
-        );
-        let guard = watch.guard();
-        watch.check().await;
-        parts
-            .shutdown
-            .spawn("ingest pins", watch.run(parts.shutdown.clone()));
+        let guard = PinGuard::new(parts.watch.clone(), &parts.topics);
+        parts.watch.look().await;
 
         let tail = TailReader::start(parts.log.clone(), metrics.clone(), &parts.shutdown);
         let mut topics = HashMap::new();

@@ -12,11 +12,11 @@ use service::{Metrics, latency_buckets};
 pub(crate) struct IngestMetrics {
     answers: Family<[(&'static str, &'static str); 2], Counter>,
     pub(crate) bytes: Counter,
+    pub(crate) replayed: Counter,
     pub(crate) latency: Histogram,
     pub(crate) queued: Gauge,
     pub(crate) queued_bytes: Gauge,
     pub(crate) breakers_open: Gauge,
-    pub(crate) pins_changed: Gauge,
     pub(crate) lookups: Counter,
     pub(crate) lookups_failed: Counter,
     pub(crate) read_back: Counter,
@@ -35,6 +35,10 @@ impl IngestMetrics {
                 "ingest_appended_bytes",
                 "Bytes of records handed to the log",
             ),
+            replayed: metrics.counter(
+                "ingest_replayed",
+                "Records appended again because the log's producer was replaced",
+            ),
             latency: metrics.histogram(
                 "ingest_ack_duration_seconds",
                 "Time from a durable publish's arrival to its answer",
@@ -48,10 +52,6 @@ impl IngestMetrics {
             breakers_open: metrics.gauge(
                 "ingest_breakers_open",
                 "Partitions that are not tried at present",
-            ),
-            pins_changed: metrics.gauge(
-                "ingest_pins_changed",
-                "1 when a topic is not the pinned one and nothing is appended any more",
             ),
             lookups: metrics.counter(
                 "ingest_outbox_lookups",

@@ -2,7 +2,8 @@
 //!
 //! A broker that hangs and comes back can leave a client of librdkafka 2.12 behind that never gets an answer
 //! again (see `stall` for readers). From outside that looks like brokers that are away, so a client that only
-//! fails is replaced either way: a new one costs little, and waiting costs everything.
+//! fails is replaced either way: a new one costs little, and waiting costs everything. Where somebody else can say
+//! that a partition's leader answers (`producer::witness`), a client that fails there all the same is replaced soon.
 
 use std::collections::HashMap;
 use std::time::{Duration, Instant};
@@ -11,8 +12,11 @@ use std::time::{Duration, Instant};
 const BARREN: u32 = 4;
 /// A partition that fails while others work is more often a partition without a leader than a client's fault.
 const PLACE_TIMES: u32 = 4;
-/// How long nothing is done about single partitions after something was, in units of the patience.
-const PAUSE_TIMES: u32 = 10;
+/// A leader that answers others has this long to take a record of ours.
+const ANSWERS: Duration = Duration::from_secs(2);
+/// How long nothing is done about single partitions after something was, in units of the patience: the first
+/// time, and at most, as long as it does not help.
+const PAUSE_TIMES: std::ops::RangeInclusive<u32> = 1..=10;
 
 /// The outcomes of one kind of work of one client and its successors. Pure: time is passed in.
 #[derive(Debug)]
@@ -20,11 +24,29 @@ pub(crate) struct Cure {
     patience: Duration,
     /// When everything began to fail.
     since: Option<Instant>,
-    /// When each partition began to fail.
-    places: HashMap<(Box<str>, i32), Instant>,
+    places: HashMap<Place, Ailing>,
     /// New clients since the last success.
     barren: u32,
-    places_not_before: Option<Instant>,
+    /// The partition that the client was last replaced for.
+    treated: Option<Treated>,
+}
+
+type Place = (Box<str>, i32);
+
+/// A partition that only fails.
+#[derive(Debug, Clone, Copy)]
+struct Ailing {
+    since: Instant,
+    /// When its leader was first known to answer others.
+    answers: Option<Instant>,
+}
+
+/// A partition that was done something about.
+#[derive(Debug)]
+struct Treated {
+    place: Place,
+    not_before: Instant,
+    pause_times: u32,
 }
 
 impl Cure {
@@ -35,7 +57,7 @@ impl Cure {
             since: None,
             places: HashMap::new(),
             barren: 0,
-            places_not_before: None,
+            treated: None,
         }
     }
 
@@ -45,6 +67,27 @@ impl Cure {
         self.barren = 0;
         if !self.places.is_empty() {
             self.places.remove(&(topic.into(), partition));
+        }
+        if self
+            .treated
+            .as_ref()
+            .is_some_and(|treated| treated.place.1 == partition && *treated.place.0 == *topic)
+        {
+            self.treated = None;
+        }
+    }
+
+    /// Partitions that fail, whose leaders nobody has heard of yet.
+    pub(crate) fn silent(&self) -> Vec<Place> {
+        let places = self.places.iter();
+        let silent = places.filter(|(_, ailing)| ailing.answers.is_none());
+        silent.map(|(place, _)| place.clone()).collect()
+    }
+
+    /// The leader of a partition answers somebody else.
+    pub(crate) fn answers(&mut self, topic: &str, partition: i32, now: Instant) {
+        if let Some(ailing) = self.places.get_mut(&(topic.into(), partition)) {
+            ailing.answers.get_or_insert(now);
         }
     }
 
@@ -58,7 +101,12 @@ impl Cure {
         lingering: usize,
     ) -> bool {
         let since = *self.since.get_or_insert(now);
-        let here = *self.places.entry((topic.into(), partition)).or_insert(now);
+        let fresh = Ailing {
+            since: now,
+            answers: None,
+        };
+        let place = (topic.into(), partition);
+        let here = *self.places.entry(place.clone()).or_insert(fresh);
         let lingering = u32::try_from(lingering).unwrap_or(u32::MAX);
         let grown = self
             .patience
@@ -69,13 +117,27 @@ impl Cure {
             self.begin();
             return true;
         }
-        let mature = now.saturating_duration_since(here) >= grown.saturating_mul(PLACE_TIMES);
-        if mature && self.places_not_before.is_none_or(|at| at <= now) {
-            self.places_not_before = Some(now + self.patience * PAUSE_TIMES);
-            self.begin();
-            return true;
-        }
-        false
+        let mature = now.saturating_duration_since(here.since) >= grown.saturating_mul(PLACE_TIMES);
+        let ours = here
+            .answers
+            .is_some_and(|at| now.saturating_duration_since(at) >= ANSWERS);
+        (mature || ours) && self.treat(place, now)
+    }
+
+    /// Whether it is time to do something about a partition again.
+    fn treat(&mut self, place: Place, now: Instant) -> bool {
+        let pause_times = match &self.treated {
+            Some(treated) if now < treated.not_before => return false,
+            Some(treated) => (treated.pause_times * 2).min(*PAUSE_TIMES.end()),
+            None => *PAUSE_TIMES.start(),
+        };
+        self.treated = Some(Treated {
+            place,
+            not_before: now + self.patience * pause_times,
+            pause_times,
+        });
+        self.begin();
+        true
     }
 
     /// Forgets the failures of a client that is being replaced.
@@ -127,7 +189,46 @@ mod tests {
                 replaced.push(second);
             }
         }
-        assert_eq!(replaced, [20, 70]);
+        // Five seconds of pause, then ten: the time to be given up is longer.
+        assert_eq!(replaced, [20, 41, 62, 83]);
+    }
+
+    #[test]
+    fn a_partition_whose_leader_answers_others_is_the_clients_fault() {
+        let (mut cure, at) = cure();
+        assert!(!cure.ill("t", 0, at(0), 0));
+        assert!(!cure.ill("t", 1, at(0), 0));
+        cure.well("t", 2);
+        assert_eq!(cure.silent().len(), 2);
+        cure.answers("t", 0, at(1));
+        assert_eq!(cure.silent(), [("t".into(), 1)]);
+        cure.well("t", 2);
+        assert!(!cure.ill("t", 0, at(2), 0), "it may have been on its way");
+        cure.well("t", 2);
+        assert!(
+            !cure.ill("t", 1, at(3), 0),
+            "nobody has heard of this leader"
+        );
+        assert!(cure.ill("t", 0, at(3), 0));
+    }
+
+    /// Too few replicas, say: its leader answers questions and takes no records.
+    #[test]
+    fn what_a_new_client_does_not_help_is_tried_less_and_less() {
+        let (mut cure, at) = cure();
+        let mut replaced = Vec::new();
+        for second in 0..400 {
+            cure.well("t", 1);
+            cure.answers("t", 0, at(second));
+            if cure.ill("t", 0, at(second), 0) {
+                replaced.push(second);
+            }
+        }
+        assert_eq!(replaced, [3, 8, 18, 38, 78, 128, 178, 228, 278, 328, 378]);
+        cure.well("t", 0);
+        cure.ill("t", 0, at(400), 0);
+        cure.answers("t", 0, at(400));
+        assert!(cure.ill("t", 0, at(402), 0), "a success resets that");
     }
 
     #[test]

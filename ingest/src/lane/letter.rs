@@ -41,7 +41,9 @@ impl Letter {
             deadline_ms: millis(deadline.saturating_duration_since(started)),
             refreshed: false,
             load: Load {
-                record: Some(self.record),
+                record: self.record,
+                tried: false,
+                again: false,
                 arrived: self.arrived,
                 reply: ReplyBox(self.reply),
                 _hold: self.hold,
@@ -53,8 +55,12 @@ impl Letter {
 /// What a job carries through the ledger.
 #[derive(Debug)]
 pub(super) struct Load {
-    /// Taken when it is appended.
-    pub(super) record: Option<Append>,
+    /// Kept until the answer: it may have to be appended again.
+    pub(super) record: Append,
+    /// It was handed to the log.
+    pub(super) tried: bool,
+    /// Its one replay is behind it, or none is needed any more.
+    pub(super) again: bool,
     pub(super) arrived: Instant,
     pub(super) reply: ReplyBox,
     /// Held until the publish is answered.

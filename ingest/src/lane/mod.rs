@@ -11,6 +11,7 @@ mod ledger;
 mod letter;
 mod lookup;
 mod queue;
+mod replay;
 mod scribe;
 mod sender;
 #[cfg(test)]

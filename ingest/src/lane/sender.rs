@@ -1,26 +1,30 @@
 //! The one task of a partition: appends in order, waits for the log's answers first in, first out, and
 //! does what the ledger says.
 
+mod asking;
+mod reading;
+
 use std::collections::VecDeque;
 use std::sync::Arc;
 use std::time::Duration;
 
-use broker::{AppendError, Log, Record};
-use schemas::{Channel, Decoder, Incoming};
+use broker::{AppendError, Log};
+use schemas::Decoder;
 use service::Shutdown;
 use tokio::sync::mpsc;
 use tokio::task::JoinSet;
 use tokio::time::Instant;
 
+use self::reading::next_batch;
 use super::flight::{Fate, Flight, Landed, landed};
-use super::job::{Answer, Claim, Entry, Fault, Identity, Job};
+use super::job::{Answer, Entry, Fault, Job};
 use super::ledger::{Act, Bounds, Ledger, Looked, Now, Question};
 use super::letter::{Letter, Load};
 use super::lookup::Lookup;
 use super::queue::{LaneBreaker, millis};
+use super::replay::{Again, Replay};
 use super::scribe::Scribe;
 use super::tail::{Batch, TailReader};
-use super::track::Seen;
 use crate::metrics::IngestMetrics;
 
 /// Letters taken in before the log's answers are looked at again.
@@ -59,6 +63,7 @@ impl Sender {
             sender: self,
             ledger,
             flights: VecDeque::new(),
+            replay: Replay::default(),
             looks: VecDeque::new(),
             looking: false,
             looked: Instant::now(),
@@ -81,6 +86,7 @@ struct Run {
     sender: Sender,
     ledger: Ledger<Load>,
     flights: VecDeque<Flight>,
+    replay: Replay,
     looks: VecDeque<Question>,
     looking: bool,
     /// When the last lookup was answered.
@@ -115,7 +121,9 @@ impl Run {
                 }
                 landed = landed(&mut self.flights), if !self.flights.is_empty() => {
                     for (entry, landed) in landed {
-                        self.land(entry, landed);
+                        if let Some((entry, landed)) = self.replay.keep(entry, landed) {
+                            self.land(entry, landed);
+                        }
                     }
                 }
                 batch = next_batch(&mut self.batches) => self.read(batch),
@@ -139,8 +147,14 @@ impl Run {
         self.ledger.arrive(letter.into_job(self.started, deadline));
     }
 
-    /// Does everything the ledger wants done.
+    /// Does everything the ledger wants done; while something is to be appended again, that comes first.
     fn act(&mut self) {
+        if !self.replay.is_empty() {
+            if !self.flights.is_empty() {
+                return;
+            }
+            self.replay();
+        }
         while let Some(act) = self.ledger.step(self.now()) {
             match act {
                 Act::Append(entry) => self.append(entry),
@@ -172,13 +186,27 @@ impl Run {
         self.look();
     }
 
+    /// Everything that was in flight has landed.
+    fn replay(&mut self) {
+        while let Some((entry, again)) = self.replay.next() {
+            let fate = match again {
+                Again::Append => {
+                    self.sender.metrics.replayed.inc();
+                    match self.sender.log.append(entry.job.load.record.clone()) {
+                        Ok(delivery) => Fate::Delivery(delivery),
+                        Err(error) => Fate::NotEnqueued(error),
+                    }
+                }
+                Again::Settle => Fate::Settled,
+                Again::Lose(error) => Fate::NotEnqueued(error),
+            };
+            self.flights.push_back(Flight { entry, fate });
+        }
+    }
+
     fn append(&mut self, mut entry: Entry<Load>) {
-        let record = entry.job.load.record.take();
-        let enqueued = match record {
-            Some(record) => self.sender.log.append(record),
-            None => Err(AppendError::Closed),
-        };
-        let fate = match enqueued {
+        entry.job.load.tried = true;
+        let fate = match self.sender.log.append(entry.job.load.record.clone()) {
             Ok(delivery) => Fate::Delivery(delivery),
             Err(error) => {
                 self.ledger.not_enqueued(&entry);
@@ -211,6 +239,9 @@ impl Run {
     fn tick(&mut self) {
         self.ticked = Instant::now();
         let now = self.now();
+        while let Some(entry) = self.replay.late(now.ms) {
+            self.land(entry, Landed::Lost(AppendError::Unknown));
+        }
         while let Some(front) = self.flights.front() {
             if front.entry.job.deadline_ms > now.ms {
                 break;
@@ -233,122 +264,8 @@ impl Run {
         }
     }
 
-    fn read(&mut self, batch: Option<Batch>) {
-        let Some(batch) = batch else {
-            // The reading task is gone: only at the end of the process.
-            self.batches = None;
-            return;
-        };
-        for record in &batch.records {
-            self.saw(batch.session, record);
-        }
-        match batch.next {
-            Some(next) => self.ledger.advanced(batch.session, next),
-            None => self.ledger.tail_failed(batch.session),
-        }
-    }
-
-    fn saw(&mut self, session: u64, record: &Record) {
-        // Most records are of channels that nobody asks about: do not decode those.
-        if !channel_of(&self.sender.decoder, record)
-            .is_some_and(|channel| self.ledger.tracks(&channel))
-        {
-            return;
-        }
-        let incoming = Incoming {
-            topic: &record.topic,
-            partition: record.partition,
-            offset: record.offset,
-            key: record.key.as_deref(),
-            headers: &record.headers,
-            value: record.value.as_ref(),
-        };
-        // What cannot be decoded counts for nobody.
-        let Ok(event) = self.sender.decoder.decode(incoming) else {
-            return;
-        };
-        let Some(outbox) = event.outbox else {
-            return;
-        };
-        let seen = Seen {
-            claim: Claim {
-                identity: Identity {
-                    user: event.user_id,
-                    producer: outbox.producer,
-                },
-                epoch: outbox.epoch,
-                seq: outbox.seq,
-            },
-            id: event.id,
-        };
-        self.ledger.saw(
-            session,
-            &event.channel,
-            &seen,
-            record.offset,
-            record.timestamp_ms,
-        );
-    }
-
-    /// Looks up what waits to be looked up, together, one question at a time.
-    fn look(&mut self) {
-        let behind = self.ledger.is_catching_up() && self.looked.elapsed() < CATCH_UP;
-        if self.looking || behind || self.looks.is_empty() {
-            return;
-        }
-        self.looking = true;
-        let count = self.looks.len().min(LOOKS_MAX);
-        let questions: Vec<Question> = self.looks.drain(..count).collect();
-        self.sender.metrics.lookups.inc_by(count as u64);
-        let lookup = self.sender.lookup.clone();
-        self.questions.spawn(async move {
-            let channels: Vec<Channel> = questions.iter().map(|q| q.channel.clone()).collect();
-            let looked = lookup.channels(&channels).await;
-            Told::Looked(questions, looked)
-        });
-    }
-
-    fn head(&mut self, question: Question) {
-        let lookup = self.sender.lookup.clone();
-        self.questions.spawn(async move {
-            let head = lookup.head().await;
-            Told::Headed(question, head)
-        });
-    }
-
-    fn told(&mut self, told: Result<Told, tokio::task::JoinError>) {
-        match told {
-            Ok(Told::Looked(questions, looked)) => {
-                self.looking = false;
-                self.looked = Instant::now();
-                match looked {
-                    Some(looked) => {
-                        for (question, looked) in questions.iter().zip(looked) {
-                            self.ledger.looked(question, Some(looked));
-                        }
-                    }
-                    None => {
-                        self.sender
-                            .metrics
-                            .lookups_failed
-                            .inc_by(questions.len() as u64);
-                        for question in &questions {
-                            self.ledger.looked(question, None);
-                        }
-                    }
-                }
-            }
-            Ok(Told::Headed(question, head)) => self.ledger.headed(&question, head),
-            // What waits for the answer runs into its deadline.
-            Err(error) => {
-                self.looking = false;
-                tracing::error!(%error, "a lookup of outboxes died");
-            }
-        }
-    }
-
     fn answer(&self, job: Job<Load>, answer: Answer) {
-        if job.load.record.is_some() {
+        if !job.load.tried {
             self.sender.breaker.untried();
         }
         let leaving = self.sender.shutdown.is_started();
@@ -369,6 +286,9 @@ impl Run {
 
     /// The flush deadline has passed: what is in flight has an unknown outcome, the rest was not appended.
     fn end(mut self) {
+        while let Some((entry, _)) = self.replay.next() {
+            self.ledger.lost(entry, Fault::Unknown);
+        }
         let left = self.flights.len();
         if left > 0 {
             tracing::warn!(left, "records without an answer of the log at shutdown");
@@ -389,25 +309,6 @@ impl Run {
         Now {
             ms: millis(self.started.elapsed()),
             wall_ms: service::http::now_ms(),
-        }
-    }
-}
-
-async fn next_batch(batches: &mut Option<mpsc::Receiver<Batch>>) -> Option<Batch> {
-    match batches {
-        Some(batches) => batches.recv().await,
-        None => std::future::pending().await,
-    }
-}
-
-/// The channel a record says it is of, without judging the record.
-fn channel_of(decoder: &Decoder, record: &Record) -> Option<Channel> {
-    let named = record.headers.iter().find(|(name, _)| name == "rm-channel");
-    match named {
-        Some((_, channel)) => Channel::parse(std::str::from_utf8(channel).ok()?).ok(),
-        None => {
-            let key = std::str::from_utf8(record.key.as_deref()?).ok()?;
-            decoder.topics().default_channel(&record.topic, key).ok()
         }
     }
 }

@@ -1,0 +1,182 @@
+//! What the answers of one producer say about it, and how it comes to be replaced.
+
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
+use std::time::{Duration, Instant};
+
+use rdkafka::config::RDKafkaLogLevel;
+use rdkafka::error::{KafkaError, RDKafkaErrorCode};
+use rdkafka::message::{DeliveryResult, Message};
+use rdkafka::producer::ProducerContext;
+use rdkafka::{ClientContext, Timestamp};
+
+use super::Shared;
+use crate::delivery::{Deliver, Overdue};
+use crate::kafka::cure::Cure;
+use crate::kafka::error::append_error;
+use crate::kafka::{context, native};
+use crate::{AppendError, Appended};
+
+/// What is known of one producer.
+pub(super) struct State {
+    /// Tells it from its predecessors and successors.
+    number: u64,
+    broken: AtomicBool,
+    health: Arc<Health>,
+    owner: Weak<Shared>,
+}
+
+/// What outlives a producer.
+pub(super) struct Health {
+    cure: Mutex<Cure>,
+    made: AtomicU64,
+    /// One clone for each producer that has not ended.
+    alive: Arc<()>,
+}
+
+impl Health {
+    pub(super) fn new(patience: Duration) -> Arc<Health> {
+        Arc::new(Health {
+            cure: Mutex::new(Cure::new(patience)),
+            made: AtomicU64::new(0),
+            alive: Arc::default(),
+        })
+    }
+
+    pub(super) fn cure(&self) -> MutexGuard<'_, Cure> {
+        self.cure.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Producers that were replaced and have not ended.
+    fn lingering(&self) -> usize {
+        // Ours and the one in use are not counted.
+        Arc::strong_count(&self.alive).saturating_sub(2)
+    }
+}
+
+impl State {
+    pub(super) fn new(health: &Arc<Health>, owner: Weak<Shared>) -> State {
+        State {
+            number: health.made.fetch_add(1, Ordering::Relaxed),
+            broken: AtomicBool::new(false),
+            health: Arc::clone(health),
+            owner,
+        }
+    }
+
+    pub(super) fn number(&self) -> u64 {
+        self.number
+    }
+
+    /// To be held as long as the producer lives.
+    pub(super) fn alive(&self) -> Arc<()> {
+        Arc::clone(&self.health.alive)
+    }
+
+    pub(super) fn is_broken(&self) -> bool {
+        self.broken.load(Ordering::Acquire)
+    }
+
+    /// Has the producer replaced, at once: what is in it would wait for its timeout else.
+    pub(super) fn broke(&self) {
+        if self.broken.swap(true, Ordering::AcqRel) {
+            return;
+        }
+        let (owner, number) = (Weak::clone(&self.owner), self.number);
+        // Away from the producer's own thread, and from whoever holds it just now. Should there be no thread,
+        // the next append replaces it.
+        let _ = std::thread::Builder::new()
+            .name("kafka-producer-replace".into())
+            .spawn(move || {
+                if let Some(owner) = owner.upgrade() {
+                    let _ = owner.replace(number);
+                }
+            });
+    }
+
+    pub(super) fn well(&self, topic: &str, partition: i32) {
+        if !self.is_broken() {
+            self.health.cure().well(topic, partition);
+        }
+    }
+
+    pub(super) fn ill(&self, topic: &str, partition: i32, now: Instant) {
+        if self.is_broken() {
+            return;
+        }
+        let lingering = self.health.lingering();
+        let mut cure = self.health.cure();
+        let replace = cure.ill(topic, partition, now, lingering);
+        drop(cure);
+        if replace {
+            self.broke();
+        } else if let Some(owner) = self.owner.upgrade() {
+            owner.witness.look(&self.health);
+        }
+    }
+
+    /// An error of a producer that is being replaced says nothing about the record but that it may go again.
+    fn sort(&self, error: AppendError) -> AppendError {
+        match error {
+            AppendError::Unknown if self.is_broken() => AppendError::Fatal,
+            error => error,
+        }
+    }
+}
+
+impl Overdue for State {
+    fn overdue(&self, topic: &str, partition: i32) {
+        self.ill(topic, partition, Instant::now());
+    }
+}
+
+/// Receives the answers, on the producer's polling thread.
+pub(super) struct Answers(pub(super) Arc<State>);
+
+impl ClientContext for Answers {
+    fn log(&self, level: RDKafkaLogLevel, facility: &str, message: &str) {
+        context::log(level, facility, message);
+    }
+
+    fn error(&self, error: KafkaError, reason: &str) {
+        if error.rdkafka_error_code() == Some(RDKafkaErrorCode::Fatal) {
+            self.0.broke();
+        }
+        tracing::debug!(%error, reason, "kafka producer");
+    }
+}
+
+impl ProducerContext for Answers {
+    type DeliveryOpaque = Box<Deliver>;
+
+    fn delivery(&self, result: &DeliveryResult<'_>, deliver: Box<Deliver>) {
+        let answer = match result {
+            // Stored, but as a duplicate so old that the broker no longer knows where.
+            Ok(message) if message.offset() < 0 => Err(AppendError::Unknown),
+            Ok(message) => Ok(Appended {
+                offset: message.offset(),
+                timestamp_ms: match message.timestamp() {
+                    Timestamp::CreateTime(ms) | Timestamp::LogAppendTime(ms) => ms,
+                    Timestamp::NotAvailable => 0,
+                },
+            }),
+            Err((error, message)) => {
+                let code = error.rdkafka_error_code().unwrap_or(RDKafkaErrorCode::Fail);
+                let error = append_error(code, native::maybe_stored(message));
+                Err(self.0.sort(error))
+            }
+        };
+        match (&answer, result) {
+            (Err(AppendError::Fatal), _) => self.0.broke(),
+            (Err(AppendError::Unknown), Err((_, message))) => {
+                self.0
+                    .ill(message.topic(), message.partition(), Instant::now());
+            }
+            (_, Ok(message) | Err((_, message))) => {
+                self.0.well(message.topic(), message.partition());
+            }
+        }
+        // Nobody may be waiting any more; that is theirs to decide.
+        let _ = deliver.send(answer);
+    }
+}
