@@ -32,7 +32,7 @@ use std::{
 };
 
 use axum::Router;
-use broker::{BrokerError, Log, Pins};
+use broker::{BrokerError, Log, PinWatch, Pins};
 use protocol::{Cursors, Limits, access::Namespaces, token::Verifier};
 use schemas::{Decoder, Topics};
 use service::{Health, Metrics, Shutdown, origin::Origins};
@@ -108,6 +108,8 @@ pub struct Parts {
     pub schemas: SchemaPort,
     /// Pinned topics.
     pub pins: Pins,
+    /// Whether they are still what was pinned; somebody runs it.
+    pub watch: PinWatch,
     /// Makes and reads cursors.
     pub cursors: Cursors,
     /// Which namespaces there are.
@@ -169,15 +171,16 @@ impl Fanout {
         } else {
             config.hubs
         };
-        let directory = Arc::new(Directory::new(parts.topics, parts.pins));
-        let scanner = Scanner::new(parts.log.clone(), parts.decoder, parts.schemas);
+        let directory = Arc::new(Directory::new(parts.topics, parts.pins, parts.watch));
+        let metrics = FanoutMetrics::new(&parts.metrics);
+        let below = metrics.catch_up.clone();
+        let scanner = Scanner::new(parts.log.clone(), parts.decoder, parts.schemas, below);
         let framer = Framer {
             cursors: parts.cursors,
             directory: Arc::clone(&directory),
         };
         let tiers = Tiers::new(parts.log.clone(), parts.store, scanner, framer);
         let tiers = Arc::new(tiers);
-        let metrics = FanoutMetrics::new(&parts.metrics);
         let mut opened = Vec::with_capacity(shards);
         for index in 0..shards {
             opened.push(Shard::open(index)?);
@@ -187,7 +190,8 @@ impl Fanout {
             .map(|(_, mailbox)| Arc::clone(mailbox))
             .collect();
         let stop = CancellationToken::new();
-        let (catch_up, catching_up) = CatchUp::start(Arc::clone(&tiers), stop.clone());
+        let (catch_up, catching_up) =
+            CatchUp::start(Arc::clone(&tiers), metrics.catch_up.clone(), stop.clone());
         shutdown.spawn("fanout catch-up", catching_up);
         let mut senders = Vec::with_capacity(hubs);
         for _ in 0..hubs {

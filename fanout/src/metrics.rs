@@ -17,6 +17,39 @@ pub(crate) struct FanoutMetrics {
     pub(crate) subscriptions: Gauge,
     pub(crate) hot_channels: Gauge,
     pub(crate) ring_bytes: Gauge,
+    pub(crate) catch_up: CatchUpMetrics,
+}
+
+/// The figures of reading below the ring: what it cost, and for how many at once.
+#[derive(Debug, Clone)]
+pub(crate) struct CatchUpMetrics {
+    pub(crate) pulls: Counter,
+    pub(crate) pages: Counter,
+    pub(crate) scans: Counter,
+    pub(crate) scanned: Counter,
+}
+
+impl CatchUpMetrics {
+    pub(crate) fn new(metrics: &Metrics) -> Self {
+        Self {
+            pulls: metrics.counter(
+                "fanout_catch_up_pulls",
+                "Chunks asked for that the rings no longer held",
+            ),
+            pages: metrics.counter(
+                "fanout_catch_up_pages",
+                "Pages read from PostgreSQL to answer them; one answers many",
+            ),
+            scans: metrics.counter(
+                "fanout_log_scans",
+                "Readings of a range of the log, to answer them or to make a channel hot; one answers many",
+            ),
+            scanned: metrics.counter(
+                "fanout_log_scanned_records",
+                "Records that those readings looked at",
+            ),
+        }
+    }
 }
 
 impl FanoutMetrics {
@@ -43,6 +76,7 @@ impl FanoutMetrics {
                 .gauge("fanout_subscriptions", "Subscriptions of all connections"),
             hot_channels: metrics.gauge("fanout_hot_channels", "Channels with a ring on this node"),
             ring_bytes: metrics.gauge("fanout_ring_bytes", "Bytes in the rings"),
+            catch_up: CatchUpMetrics::new(metrics),
         }
     }
 }

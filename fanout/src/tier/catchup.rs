@@ -1,27 +1,26 @@
-//! Catch-up: pulls older than the ring, answered a chunk at a time. All that wait for one partition share the
-//! questions and the scan; partitions wait for one of a few workers. A slow reader holds nothing between chunks.
+//! Catch-up: pulls older than the ring, answered a chunk at a time. All that wait for one partition share its
+//! questions and its readings of the log; partitions take turns at a few workers, and within a partition who has
+//! waited longest decides where a turn begins. A slow reader holds nothing between chunks.
 
 use std::{
-    collections::{BTreeMap, HashMap, HashSet},
-    num::NonZeroUsize,
+    collections::{HashMap, VecDeque},
     sync::{Arc, Mutex},
-    time::Duration,
 };
 
-use futures_util::{StreamExt, stream};
-use lru::LruCache;
-use protocol::{ProtocolError, server::GapReason};
+use protocol::ProtocolError;
 use schemas::Channel;
-use state::ChannelState;
-use tokio::{sync::mpsc, task::JoinSet, time::timeout};
+use tokio::{
+    sync::mpsc,
+    task::{Id, JoinError, JoinSet},
+};
 use tokio_util::sync::CancellationToken;
 
-use super::{STEP, Tiers};
+use super::{Tiers, states::States};
 use crate::{
-    chunk::{Chunk, Gap, away},
+    chunk::{Chunk, Gap},
     event::Delivered,
+    metrics::CatchUpMetrics,
     place::Place,
-    plan::{self, Extent, Source},
     pull::Reply,
 };
 
@@ -29,14 +28,6 @@ use crate::{
 const WORKERS: usize = 4;
 /// Pulls that may wait on this node; one more is told to come back.
 const WAITING_MAX: usize = 65_536;
-/// Rows in one chunk from the store.
-const ROWS: u32 = 512;
-/// Questions to the store at the same time, of one partition.
-const QUESTIONS: usize = 4;
-/// How long one pass over the log may take; what is not filled by then goes on with the next pull.
-pub(super) const PASS: Duration = Duration::from_secs(3);
-/// Acceptance states kept where chunks ended, so that the next chunk is judged from there.
-const STATES: usize = 512;
 
 /// One pull that the ring could not answer.
 #[derive(Debug)]
@@ -60,17 +51,18 @@ impl CatchUp {
     /// Starts the task that owns the workers; it ends with `stop`.
     pub(crate) fn start(
         tiers: Arc<Tiers>,
+        metrics: CatchUpMetrics,
         stop: CancellationToken,
     ) -> (Self, impl Future<Output = ()> + Send) {
         let (queue, incoming) = mpsc::channel(WAITING_MAX);
         let dispatcher = Dispatcher {
             tiers,
+            metrics,
             waiting: HashMap::new(),
-            order: Vec::new(),
-            running: HashSet::new(),
-            states: Arc::new(Mutex::new(LruCache::new(
-                NonZeroUsize::new(STATES).unwrap_or(NonZeroUsize::MIN),
-            ))),
+            count: 0,
+            order: VecDeque::new(),
+            running: HashMap::new(),
+            states: Arc::default(),
         };
         (Self { queue }, dispatcher.run(incoming, stop))
     }
@@ -78,20 +70,32 @@ impl CatchUp {
     /// Takes a pull; a full queue answers it at once with `UNAVAILABLE`.
     pub(crate) fn fetch(&self, fetch: Fetch) {
         if let Err(error) = self.queue.try_send(fetch) {
-            let busy = ProtocolError::unavailable("too many readers are catching up", 1_000);
-            error.into_inner().reply.send(Err(busy));
+            refuse(error.into_inner());
         }
     }
 }
 
-pub(super) type States = Arc<Mutex<LruCache<(Channel, i64), ChannelState>>>;
+fn refuse(fetch: Fetch) {
+    let busy = ProtocolError::unavailable("too many readers are catching up", 1_000);
+    fetch.reply.send(Err(busy));
+}
+
+/// Shared by the workers; never held across a wait.
+pub(super) type Remembered = Arc<Mutex<States>>;
+
+/// What became of a worker's turn: the place, and the pulls that it did not come to, oldest first.
+type Turned = (Place, Vec<Fetch>);
 
 struct Dispatcher {
     tiers: Arc<Tiers>,
-    waiting: HashMap<Place, Vec<Fetch>>,
-    order: Vec<Place>,
-    running: HashSet<Place>,
-    states: States,
+    metrics: CatchUpMetrics,
+    /// By partition, oldest first.
+    waiting: HashMap<Place, VecDeque<Fetch>>,
+    count: usize,
+    /// Partitions that wait for a worker, in turn; each of them stands here once, and never while it is served.
+    order: VecDeque<Place>,
+    running: HashMap<Id, Place>,
+    states: Remembered,
 }
 
 impl Dispatcher {
@@ -100,14 +104,9 @@ impl Dispatcher {
         loop {
             tokio::select! {
                 () = stop.cancelled() => return,
-                Some(done) = workers.join_next(), if !workers.is_empty() => match done {
-                    Ok(place) => { self.running.remove(&place); }
-                    Err(error) => {
-                        // A worker that panicked never answers its place again: forget who runs, replies are dropped.
-                        tracing::error!(%error, "a catch-up worker died");
-                        self.running.clear();
-                    }
-                },
+                Some(turned) = workers.join_next_with_id(), if !workers.is_empty() => {
+                    self.turned(turned);
+                }
                 fetch = incoming.recv() => match fetch {
                     Some(fetch) => {
                         self.take(fetch);
@@ -123,139 +122,55 @@ impl Dispatcher {
     }
 
     fn take(&mut self, fetch: Fetch) {
-        let place = fetch.place.clone();
-        let waiting = self.waiting.entry(place.clone()).or_default();
-        if waiting.is_empty() {
-            self.order.push(place);
+        self.metrics.pulls.inc();
+        if self.count >= WAITING_MAX {
+            return refuse(fetch);
         }
-        waiting.push(fetch);
+        self.count += 1;
+        let waiting = self.waiting.entry(fetch.place.clone()).or_default();
+        let idle = waiting.is_empty() && !self.running.values().any(|p| *p == fetch.place);
+        if idle {
+            self.order.push_back(fetch.place.clone());
+        }
+        waiting.push_back(fetch);
     }
 
-    fn begin(&mut self, workers: &mut JoinSet<Place>) {
-        let mut left = Vec::new();
-        for place in std::mem::take(&mut self.order) {
-            if workers.len() >= WORKERS || self.running.contains(&place) {
-                left.push(place);
-                continue;
-            }
-            let Some(fetches) = self.waiting.remove(&place) else {
-                continue;
-            };
-            self.running.insert(place.clone());
-            let (tiers, states) = (Arc::clone(&self.tiers), Arc::clone(&self.states));
-            workers.spawn(async move {
-                tiers.serve(&place, fetches, &states).await;
-                place
-            });
-        }
-        self.order = left;
-    }
-}
-
-impl Tiers {
-    async fn serve(&self, place: &Place, fetches: Vec<Fetch>, states: &States) {
-        let extent = match self.extent(place).await {
-            Ok(extent) => extent,
+    fn turned(&mut self, turned: Result<(Id, Turned), JoinError>) {
+        let (id, left) = match turned {
+            Ok((id, (_, left))) => (id, left),
             Err(error) => {
-                for fetch in fetches {
-                    fetch.reply.send(Err(error.clone()));
-                }
-                return;
+                // Its pulls were dropped with it, which their askers see.
+                tracing::error!(%error, "a catch-up worker died");
+                (error.id(), Vec::new())
             }
         };
-        let mut stored: BTreeMap<(Channel, i64), (i64, Vec<Fetch>)> = BTreeMap::new();
-        let mut logged = Vec::new();
-        for fetch in fetches {
-            if fetch.reply.is_gone() {
-                continue;
-            }
-            match plan::source(fetch.next, &extent) {
-                Source::Store { until } => {
-                    let until = until.min(fetch.until);
-                    let asked = stored
-                        .entry((fetch.channel.clone(), fetch.next))
-                        .or_insert((until, Vec::new()));
-                    asked.0 = asked.0.min(until);
-                    asked.1.push(fetch);
-                }
-                Source::Log {
-                    judge_from,
-                    checkpoint,
-                } => {
-                    if let Some(pass) = self
-                        .prepare(fetch, judge_from, checkpoint, &extent, states)
-                        .await
-                    {
-                        logged.push(pass);
-                    }
-                }
-                Source::Gap { to } => self.erased(fetch, to, &extent).await,
-                Source::Skip { to } => answer(fetch, to, None, Vec::new(), to),
-            }
+        let Some(place) = self.running.remove(&id) else {
+            return;
+        };
+        self.count += left.len();
+        let waiting = self.waiting.entry(place.clone()).or_default();
+        for fetch in left.into_iter().rev() {
+            waiting.push_front(fetch);
         }
-        stream::iter(stored)
-            .for_each_concurrent(QUESTIONS, |((channel, next), (until, fetches))| {
-                self.serve_stored(place, channel, next, until, fetches)
-            })
-            .await;
-        self.serve_logged(place, logged, states).await;
-    }
-
-    /// Tells of an erased range, unless the store knows that the channel had nothing in it.
-    async fn erased(&self, fetch: Fetch, to: i64, extent: &Extent) {
-        let last = match &self.store {
-            Some(_) => self.last_known(&fetch).await,
-            None => None,
-        };
-        let to = to.min(fetch.until.max(fetch.next + 1));
-        if let Source::Skip { to } = plan::source(fetch.next, &Extent { last, ..*extent }) {
-            return answer(fetch, to, None, Vec::new(), to);
+        match waiting.is_empty() {
+            true => drop(self.waiting.remove(&place)),
+            false => self.order.push_back(place),
         }
-        let gap = Gap {
-            from: fetch.next,
-            to,
-            reason: GapReason::Retention,
-        };
-        answer(fetch, to, Some(gap), Vec::new(), to);
     }
 
-    async fn last_known(&self, fetch: &Fetch) -> Option<i64> {
-        let (_, state) = self.checkpoint(&fetch.place, &fetch.channel, 0).await;
-        state.last
-    }
-
-    async fn serve_stored(
-        &self,
-        place: &Place,
-        channel: Channel,
-        next: i64,
-        until: i64,
-        fetches: Vec<Fetch>,
-    ) {
-        let Some(store) = &self.store else { return };
-        let bytes_max = fetches.iter().map(|f| f.bytes_max).min().unwrap_or(0);
-        let stored = self.framer.directory.stored(place);
-        let rows = match timeout(
-            STEP,
-            store.events_after(&stored, &channel, next, until, ROWS, bytes_max),
-        )
-        .await
+    fn begin(&mut self, workers: &mut JoinSet<Turned>) {
+        while workers.len() < WORKERS
+            && let Some(place) = self.order.pop_front()
         {
-            Ok(Ok(rows)) => rows,
-            Ok(Err(error)) => {
-                tracing::warn!(%error, "the store gave no rows");
-                return fetches.into_iter().for_each(|f| f.reply.send(Err(away())));
-            }
-            Err(_) => return fetches.into_iter().for_each(|f| f.reply.send(Err(away()))),
-        };
-        let events: Vec<_> = rows
-            .iter()
-            .map(|row| self.framer.stored(place, row))
-            .collect();
-        // Only an empty page proves that there are no more rows below `until`.
-        let after = events.last().map_or(until, |last| last.offset + 1);
-        for fetch in fetches {
-            answer(fetch, next, None, events.clone(), after);
+            let fetches = self.waiting.remove(&place).unwrap_or_default();
+            self.count -= fetches.len();
+            let (tiers, states) = (Arc::clone(&self.tiers), Arc::clone(&self.states));
+            let (metrics, served) = (self.metrics.clone(), place.clone());
+            let worker = workers.spawn(async move {
+                let left = tiers.turn(&served, fetches.into(), &states, &metrics).await;
+                (served, left)
+            });
+            self.running.insert(worker.id(), place);
         }
     }
 }

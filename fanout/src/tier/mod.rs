@@ -1,9 +1,12 @@
 //! The tiers below the ring: the store and the log, behind one question — what follows this position?
 
 mod catchup;
-mod pass;
+mod page;
 mod resolve;
 mod scan;
+mod states;
+mod sweep;
+mod turn;
 mod warm;
 
 use std::{sync::Arc, time::Duration};
@@ -55,12 +58,18 @@ impl Tiers {
         }
     }
 
-    /// What the tiers hold of a partition. The store's silence is not an error: the log then answers alone.
+    /// What the tiers hold of a partition. The store's silence is an error only when the log alone does not know
+    /// what counts.
     pub(crate) async fn extent(&self, place: &Place) -> Result<Extent, ProtocolError> {
         let (low, stored) = tokio::join!(self.log_low(place), self.stored(place));
+        let log_low = low?;
+        let stored = match stored {
+            Ok(stored) => stored,
+            Err(silent) => alone(silent, log_low)?,
+        };
         Ok(Extent {
             stored,
-            log_low: low?,
+            log_low,
             last: None,
         })
     }
@@ -76,21 +85,35 @@ impl Tiers {
         }
     }
 
-    async fn stored(&self, place: &Place) -> Option<Stored> {
-        let store = self.store.as_ref()?;
+    async fn stored(&self, place: &Place) -> Result<Option<Stored>, Silent> {
+        let Some(store) = &self.store else {
+            return Ok(None);
+        };
         let place = self.framer.directory.stored(place);
         match timeout(STEP, store.progress(&place)).await {
-            Ok(Ok(progress)) => progress.map(|p| Stored {
+            Ok(Ok(progress)) => Ok(progress.map(|p| Stored {
                 floor: p.floor,
                 next: p.next,
-            }),
+            })),
             Ok(Err(error)) => {
-                tracing::warn!(%error, "the store does not answer; reading the log instead");
-                None
+                tracing::warn!(%error, "the store does not answer");
+                Err(Silent)
             }
-            Err(_) => None,
+            Err(_) => Err(Silent),
         }
     }
+}
+
+/// The store did not answer.
+struct Silent;
+
+/// With its first record at hand the log answers for the store. Once retention has erased that, only the store knows
+/// which records count and what came before them: better no answer for now than one that differs from other nodes'.
+fn alone<T: Default>(_: Silent, log_low: i64) -> Result<T, ProtocolError> {
+    if log_low > 0 {
+        return Err(away());
+    }
+    Ok(T::default())
 }
 
 /// One channel in one place, with what the errors and logs call it.

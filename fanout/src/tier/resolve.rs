@@ -7,7 +7,7 @@ use state::Judged;
 use store::HistoryFilter;
 use tokio::time::timeout;
 
-use super::{STEP, Spot, Tiers};
+use super::{STEP, Spot, Tiers, scan::Purpose};
 use crate::{
     chunk::{Wanted, away},
     event::Delivered,
@@ -72,9 +72,11 @@ impl Tiers {
         times: (Option<i64>, Option<i64>),
     ) -> Result<Older, ProtocolError> {
         let extent = self.extent(&spot.place).await?;
-        let (next, mut state) = self
-            .checkpoint(&spot.place, &spot.channel, extent.log_low)
-            .await;
+        let channels = std::slice::from_ref(&spot.channel);
+        let ground = self
+            .ground(&spot.place, channels, extent.log_low, 0)
+            .await?;
+        let (next, mut state) = (ground.next, ground.state(&spot.channel));
         let mut found: VecDeque<Arc<Delivered>> = VecDeque::new();
         let in_time = |e: &Delivered| {
             times.0.is_none_or(|t| e.at_ms >= t) && times.1.is_none_or(|t| e.at_ms < t)
@@ -83,9 +85,9 @@ impl Tiers {
         let scanned = self
             .scanner
             .scan(
+                Purpose::Search,
                 &spot.place,
-                next.max(extent.log_low),
-                before,
+                (next.max(extent.log_low), before),
                 |key| key == spot.channel.id().as_bytes(),
                 |record| {
                     if record.event.channel == spot.channel

@@ -14,13 +14,24 @@ use tokio::{
 };
 
 use super::SchemaPort;
-use crate::place::Place;
+use crate::{metrics::CatchUpMetrics, place::Place};
 
-/// Readers that may scan at the same time on this node: more than warm channels, so that who catches up never waits
-/// for them.
-const SCANS_MAX: usize = 2 * super::warm::WARMINGS_MAX;
-/// Records taken from a reader at once.
-const BATCH: usize = 1_000;
+/// Readers that may scan for one purpose at the same time on this node.
+const SCANS_MAX: usize = 4;
+/// Records taken from a reader at once; after that the live traffic of the node has its turn.
+const BATCH: usize = 256;
+
+/// What a scan is for. Each purpose has its own readers: a crowd that catches up or browses history does not keep a
+/// channel from becoming hot.
+#[derive(Debug, Clone, Copy)]
+pub(crate) enum Purpose {
+    /// A channel becomes hot: somebody waits for live events.
+    Warm,
+    /// Readers that are behind.
+    CatchUp,
+    /// Older events for a page or a position.
+    Search,
+}
 
 /// Why a scan ended before its end.
 #[derive(Debug, thiserror::Error)]
@@ -48,7 +59,8 @@ pub(crate) struct Scanner {
     log: Log,
     decoder: Arc<Decoder>,
     schemas: SchemaPort,
-    permits: Semaphore,
+    metrics: CatchUpMetrics,
+    permits: [Semaphore; 3],
     idle: Mutex<Vec<Reader>>,
 }
 
@@ -59,12 +71,18 @@ impl std::fmt::Debug for Scanner {
 }
 
 impl Scanner {
-    pub(crate) fn new(log: Log, decoder: Arc<Decoder>, schemas: SchemaPort) -> Self {
+    pub(crate) fn new(
+        log: Log,
+        decoder: Arc<Decoder>,
+        schemas: SchemaPort,
+        metrics: CatchUpMetrics,
+    ) -> Self {
         Self {
             log,
             decoder,
             schemas,
-            permits: Semaphore::new(SCANS_MAX),
+            metrics,
+            permits: [(); 3].map(|()| Semaphore::new(SCANS_MAX)),
             idle: Mutex::new(Vec::new()),
         }
     }
@@ -74,63 +92,55 @@ impl Scanner {
     /// scan drops its reader; nothing else is lost.
     pub(crate) async fn scan(
         &self,
+        purpose: Purpose,
         place: &Place,
-        from: i64,
-        to: i64,
+        (from, to): (i64, i64),
         wanted: impl Fn(&[u8]) -> bool,
         mut visit: impl FnMut(Scanned) -> ControlFlow<()>,
         deadline: Duration,
     ) -> Result<i64, ScanError> {
-        if from >= to {
+        let mut span = Span { position: from, to };
+        if span.is_over() {
             return Ok(to);
         }
         let deadline = Instant::now() + deadline;
-        let _permit = timeout_at(deadline, self.permits.acquire())
+        let _permit = timeout_at(deadline, self.permits[purpose as usize].acquire())
             .await
             .map_err(|_| ScanError::Late(from))?
             .map_err(|e| ScanError::Away(e.to_string()))?;
+        self.metrics.scans.inc();
         let mut reader = self.reader()?;
         reader
             .assign(&place.topic, place.partition, from)
             .map_err(|e| ScanError::Away(e.to_string()))?;
-        let mut position = from;
-        while position < to {
+        while !span.is_over() {
             let batch = match timeout_at(deadline, reader.next(BATCH)).await {
                 Ok(batch) => batch.map_err(|e| ScanError::Away(e.to_string()))?,
-                Err(_) => return Err(ScanError::Late(position)),
+                Err(_) => {
+                    self.give_back(reader, place);
+                    return Err(ScanError::Late(span.position));
+                }
             };
+            self.metrics.scanned.inc_by(batch.len() as u64);
             for fetched in batch {
-                match fetched {
-                    Fetched::Record(record) if record.offset < position => {}
-                    Fetched::Record(record) if record.offset >= to => {
-                        position = to;
-                        break;
-                    }
-                    Fetched::Record(record) => {
-                        position = record.offset + 1;
-                        if record.key.as_deref().is_some_and(&wanted)
-                            && let Some(event) =
-                                self.decode(&record).await.map_err(ScanError::Away)?
-                        {
-                            let scanned = Scanned {
-                                event,
-                                offset: record.offset,
-                                at_ms: record.timestamp_ms,
-                            };
-                            if visit(scanned).is_break() {
-                                self.give_back(reader, place);
-                                return Ok(position);
-                            }
-                        }
-                    }
-                    // The end was seen at a moment after the scan was asked for: all that `to` meant is read.
-                    Fetched::End { next, .. } => position = position.max(next).max(to),
-                    Fetched::OutOfRange { asked, .. } => return Err(ScanError::Gone(asked)),
-                    Fetched::Failed { error, .. } => {
-                        return Err(ScanError::Away(error.to_string()));
+                let Some(record) = span.take(fetched)? else {
+                    continue;
+                };
+                if record.key.as_deref().is_some_and(&wanted)
+                    && let Some(event) = self.decode(&record).await.map_err(ScanError::Away)?
+                {
+                    let scanned = Scanned {
+                        event,
+                        offset: record.offset,
+                        at_ms: record.timestamp_ms,
+                    };
+                    if visit(scanned).is_break() {
+                        self.give_back(reader, place);
+                        return Ok(span.position);
                     }
                 }
             }
+            tokio::task::yield_now().await;
         }
         self.give_back(reader, place);
         Ok(to)
@@ -183,6 +193,39 @@ impl Scanner {
     }
 }
 
+/// How far a range has been read. Pure.
+#[derive(Debug)]
+struct Span {
+    /// Everything from the beginning of the range to here was handed out.
+    position: i64,
+    to: i64,
+}
+
+impl Span {
+    fn is_over(&self) -> bool {
+        self.position >= self.to
+    }
+
+    /// The next thing that the reader brought: the record to hand out, if it is one of the range.
+    fn take(&mut self, fetched: Fetched) -> Result<Option<Record>, ScanError> {
+        match fetched {
+            Fetched::Record(record) if record.offset >= self.to => self.position = self.to,
+            // Read again after a reassignment (L11), or behind the end of the range.
+            Fetched::Record(record) if record.offset < self.position || self.is_over() => {}
+            Fetched::Record(record) => {
+                self.position = record.offset + 1;
+                return Ok(Some(record));
+            }
+            // Right after a leader moved, the new one may show an end that lies before what was read elsewhere
+            // already: only what the end says is known to be read.
+            Fetched::End { next, .. } => self.position = self.position.max(next),
+            Fetched::OutOfRange { asked, .. } => return Err(ScanError::Gone(asked)),
+            Fetched::Failed { error, .. } => return Err(ScanError::Away(error.to_string())),
+        }
+        Ok(None)
+    }
+}
+
 /// A record as the decoder takes it.
 fn incoming(record: &Record) -> Incoming<'_> {
     Incoming {
@@ -192,5 +235,64 @@ fn incoming(record: &Record) -> Incoming<'_> {
         key: record.key.as_deref(),
         headers: &record.headers,
         value: record.value.as_ref(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn record(offset: i64) -> Fetched {
+        Fetched::Record(Record {
+            topic: "events".into(),
+            partition: 0,
+            offset,
+            timestamp_ms: 0,
+            key: None,
+            headers: Vec::new(),
+            value: None,
+        })
+    }
+
+    fn end(next: i64) -> Fetched {
+        Fetched::End {
+            topic: "events".into(),
+            partition: 0,
+            next,
+        }
+    }
+
+    fn handed_out(span: &mut Span, fetched: Vec<Fetched>) -> Vec<i64> {
+        fetched
+            .into_iter()
+            .filter_map(|item| span.take(item).unwrap())
+            .map(|record| record.offset)
+            .collect()
+    }
+
+    #[test]
+    fn an_end_before_the_end_of_the_range_skips_nothing() {
+        let mut span = Span { position: 3, to: 8 };
+        let seen = handed_out(&mut span, vec![record(3), record(4), end(5)]);
+        assert_eq!(seen, [3, 4]);
+        assert!(!span.is_over(), "5, 6 and 7 are still to come");
+        let seen = handed_out(&mut span, vec![record(5), record(7), end(8)]);
+        assert_eq!(seen, [5, 7]);
+        assert!(span.is_over());
+    }
+
+    #[test]
+    fn every_record_of_the_range_is_handed_out_once_and_none_beyond() {
+        let mut span = Span { position: 3, to: 6 };
+        let fetched = [2, 3, 3, 4, 3, 5, 6, 5, 7].map(record);
+        assert_eq!(handed_out(&mut span, fetched.into()), [3, 4, 5]);
+        assert!(span.is_over());
+    }
+
+    #[test]
+    fn offsets_that_only_the_log_uses_end_a_range_too() {
+        let mut span = Span { position: 0, to: 5 };
+        assert_eq!(handed_out(&mut span, vec![record(1), end(6)]), [1]);
+        assert!(span.is_over());
     }
 }

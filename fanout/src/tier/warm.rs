@@ -14,7 +14,10 @@ use state::{Acceptance, ChannelState, IdState, Judged, ProducerState};
 use store::ChannelCheckpoint;
 use tokio::time::timeout;
 
-use super::{STEP, Tiers, scan::Scanned};
+use super::{
+    STEP, Silent, Tiers, alone,
+    scan::{Purpose, Scanned},
+};
 use crate::{chunk::away, event::Delivered, place::Place, ring::Ring};
 
 /// Rows of each channel that come with its checkpoint, so that most resumes find their place in the ring.
@@ -37,10 +40,18 @@ pub(crate) struct Warm {
 }
 
 /// The store's word on a partition: `next`, the channels it knows, and how far back their tails are complete.
-struct Ground {
-    next: i64,
+pub(super) struct Ground {
+    pub(super) next: i64,
     floor: i64,
-    channels: HashMap<Channel, ChannelCheckpoint>,
+    pub(super) channels: HashMap<Channel, ChannelCheckpoint>,
+}
+
+impl Ground {
+    /// What the channel's records below `next` add up to.
+    pub(super) fn state(&self, channel: &Channel) -> ChannelState {
+        let known = self.channels.get(channel);
+        known.map_or_else(ChannelState::new, |known| restored(known.state.clone()))
+    }
 }
 
 impl Tiers {
@@ -55,7 +66,7 @@ impl Tiers {
             .await
             .map_err(|_| away())?;
         let low = self.log_low(place).await?;
-        let mut ground = self.ground(place, &channels, low).await;
+        let mut ground = self.ground(place, &channels, low, TAIL).await?;
         let mut warm: HashMap<Channel, Warm> = channels
             .into_iter()
             .map(|channel| {
@@ -68,9 +79,9 @@ impl Tiers {
         let scanned = self
             .scanner
             .scan(
+                Purpose::Warm,
                 place,
-                ground.next.max(low),
-                live_from,
+                (ground.next.max(low), live_from),
                 |key| keys.contains(key),
                 |record| {
                     if let Some(warm) = warm.get_mut(&record.event.channel) {
@@ -91,49 +102,39 @@ impl Tiers {
         Ok(warm.into_iter().collect())
     }
 
-    /// The state of one channel at the store's checkpoint, or a fresh one at the log's beginning.
-    pub(super) async fn checkpoint(
+    /// The store's word on some channels, with at most `tail` rows of each; the log's beginning where there is none.
+    pub(super) async fn ground(
         &self,
         place: &Place,
-        channel: &Channel,
+        channels: &[Channel],
         low: i64,
-    ) -> (i64, ChannelState) {
-        let mut ground = self.ground(place, std::slice::from_ref(channel), low).await;
-        let state = ground
-            .channels
-            .remove(channel)
-            .map_or_else(ChannelState::new, |c| restored(c.state));
-        (ground.next, state)
-    }
-
-    async fn ground(&self, place: &Place, channels: &[Channel], low: i64) -> Ground {
+        tail: usize,
+    ) -> Result<Ground, ProtocolError> {
         let from_log = Ground {
             next: low,
             floor: low,
             channels: HashMap::new(),
         };
         let Some(store) = &self.store else {
-            return from_log;
+            return Ok(from_log);
         };
         let stored = self.framer.directory.stored(place);
-        match timeout(STEP, store.checkpoint(&stored, channels, TAIL)).await {
-            Ok(Ok(Some(checkpoint))) => Ground {
-                next: checkpoint.next,
-                floor: checkpoint.floor,
-                channels: checkpoint.channels,
-            },
-            Ok(Ok(None)) => from_log,
+        let checkpoint = match timeout(STEP, store.checkpoint(&stored, channels, tail)).await {
+            Ok(Ok(checkpoint)) => checkpoint,
             Ok(Err(error)) => {
-                tracing::warn!(%error, "no checkpoint from the store; judging from the log's beginning");
-                from_log
+                tracing::warn!(%error, "no checkpoint from the store");
+                alone(Silent, low)?
             }
             Err(_) => {
-                tracing::warn!(
-                    "the store gave no checkpoint in time; judging from the log's beginning"
-                );
-                from_log
+                tracing::warn!("the store gave no checkpoint in time");
+                alone(Silent, low)?
             }
-        }
+        };
+        Ok(checkpoint.map_or(from_log, |checkpoint| Ground {
+            next: checkpoint.next,
+            floor: checkpoint.floor,
+            channels: checkpoint.channels,
+        }))
     }
 
     fn begin(&self, place: &Place, known: Option<ChannelCheckpoint>, ground: &Ground) -> Warm {

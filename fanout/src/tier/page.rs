@@ -1,0 +1,132 @@
+//! Pages of the store for pulls that are behind: readers of one channel that stand near each other share them.
+
+use std::{collections::HashMap, sync::Arc};
+
+use futures_util::{StreamExt, stream};
+use schemas::Channel;
+use tokio::time::{Instant, timeout};
+
+use super::{
+    STEP, Tiers,
+    catchup::{Fetch, answer},
+};
+use crate::{chunk::away, event::Delivered, metrics::CatchUpMetrics, place::Place};
+
+/// Rows in one chunk from the store.
+const ROWS: u32 = 512;
+/// Questions to the store at the same time, of one partition.
+const QUESTIONS: usize = 4;
+
+impl Tiers {
+    /// Answers pulls from the store, one page after the other of each channel, until `ends`; gives back the others,
+    /// oldest first. Each comes with the offset up to which the store has everything.
+    pub(super) async fn pages(
+        &self,
+        place: &Place,
+        stored: Vec<(Fetch, i64)>,
+        ends: Instant,
+        metrics: &CatchUpMetrics,
+    ) -> Vec<Fetch> {
+        // Channels in the order in which their oldest pulls came.
+        let mut order: Vec<Vec<(Fetch, i64)>> = Vec::new();
+        let mut at: HashMap<Channel, usize> = HashMap::new();
+        for (fetch, until) in stored {
+            let index = *at.entry(fetch.channel.clone()).or_insert(order.len());
+            match order.get_mut(index) {
+                Some(known) => known.push((fetch, until)),
+                None => order.push(vec![(fetch, until)]),
+            }
+        }
+        let left = stream::iter(order)
+            .map(|fetches| self.channel_pages(place, fetches, ends, metrics))
+            .buffered(QUESTIONS)
+            .collect::<Vec<_>>()
+            .await;
+        left.into_iter().flatten().collect()
+    }
+
+    async fn channel_pages(
+        &self,
+        place: &Place,
+        mut fetches: Vec<(Fetch, i64)>,
+        ends: Instant,
+        metrics: &CatchUpMetrics,
+    ) -> Vec<Fetch> {
+        while !fetches.is_empty() && Instant::now() < ends {
+            // From the oldest pull's place; who stands within the page shares it.
+            let (next, until) = (fetches[0].0.next, fetches[0].1);
+            let near = fetches
+                .iter()
+                .filter(|(f, u)| f.next >= next && *u == until);
+            let bytes_max = near.map(|(f, _)| f.bytes_max).max().unwrap_or(1);
+            metrics.pages.inc();
+            let Some(events) = self
+                .page(place, &fetches[0].0.channel, (next, until), bytes_max)
+                .await
+            else {
+                fetches
+                    .into_iter()
+                    .for_each(|(f, _)| f.reply.send(Err(away())));
+                return Vec::new();
+            };
+            // Only an empty page proves that there are no more rows below `until`.
+            let after = events.last().map_or(until, |last| last.offset + 1);
+            let (now, later) = fetches
+                .into_iter()
+                .partition(|(f, u)| (next..after).contains(&f.next) && *u == until);
+            fetches = later;
+            let now: Vec<(Fetch, i64)> = now;
+            for (fetch, _) in now {
+                part(fetch, &events, after);
+            }
+        }
+        fetches.into_iter().map(|(fetch, _)| fetch).collect()
+    }
+
+    async fn page(
+        &self,
+        place: &Place,
+        channel: &Channel,
+        (next, until): (i64, i64),
+        bytes_max: usize,
+    ) -> Option<Vec<Arc<Delivered>>> {
+        let stored = self.framer.directory.stored(place);
+        let rows = self
+            .store
+            .as_ref()?
+            .events_after(&stored, channel, next, until, ROWS, bytes_max);
+        match timeout(STEP, rows).await {
+            Ok(Ok(rows)) => Some(
+                rows.iter()
+                    .map(|row| self.framer.stored(place, row))
+                    .collect(),
+            ),
+            Ok(Err(error)) => {
+                tracing::warn!(%error, "the store gave no rows");
+                None
+            }
+            Err(_) => None,
+        }
+    }
+}
+
+/// Answers a pull with its part of a page that reaches to `after`, no more than it has room for.
+fn part(fetch: Fetch, page: &[Arc<Delivered>], after: i64) {
+    let from = page.partition_point(|event| event.offset < fetch.next);
+    let mut bytes = 0;
+    let mut events = Vec::new();
+    for event in &page[from..] {
+        if bytes >= fetch.bytes_max.max(1) {
+            break;
+        }
+        bytes += event.line().len();
+        events.push(Arc::clone(event));
+    }
+    let whole = from + events.len() == page.len();
+    let next = match events.last() {
+        Some(last) if !whole => last.offset + 1,
+        _ => after,
+    };
+    let start = fetch.next;
+    answer(fetch, start, None, events, next);
+}
