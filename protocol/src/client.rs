@@ -17,9 +17,9 @@ use schemas::Channel;
 use crate::ProtocolError;
 
 pub use history::{History, Order};
-pub use message::{parse, parse_publish};
+pub use message::{parse, parse_ack, parse_publish};
 pub use publish::Publish;
-pub use subscribe::{Since, Subscribe, parse_types};
+pub use subscribe::{Since, Subscribe, parse_durable, parse_types, parse_window};
 
 /// Largest message in bytes.
 pub const MESSAGE_BYTES_MAX: usize = 65_536;
@@ -79,6 +79,17 @@ pub enum Call {
     History(History),
     /// A method of the protocol that this version does not serve: its name.
     Unserved(&'static str),
+}
+
+/// An acknowledgement over HTTP, which needs no subscription.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct KeptAck {
+    /// Which channel or view.
+    pub channel: Channel,
+    /// Everything up to it is acknowledged; not checked yet.
+    pub cursor: String,
+    /// The name under which it is kept.
+    pub durable: String,
 }
 
 /// A message that was not understood, with whatever of it could be read.

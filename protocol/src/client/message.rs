@@ -11,7 +11,8 @@ use schemas::{Channel, EventName};
 
 use super::fields::{self, Fields, Outside};
 use super::rescue::{is_request_id, rescue};
-use super::{Call, History, MESSAGE_BYTES_MAX, Message, Publish, Refused, Subscribe};
+use super::subscribe::parse_durable;
+use super::{Call, History, KeptAck, MESSAGE_BYTES_MAX, Message, Publish, Refused, Subscribe};
 use crate::ProtocolError;
 
 /// Reads one message of a client: one JSON text without its newline.
@@ -63,6 +64,25 @@ pub fn parse_publish(body: &[u8]) -> Result<Publish, ProtocolError> {
         .map_err(|_| ProtocolError::invalid("a publish is an object"))?;
     let channel = fields::channel(fields.channel)?;
     Publish::read(&fields, channel)
+}
+
+/// Reads the body of `POST /api/realtime/ack`: `{"channel","cursor","durable"}`, all three.
+///
+/// # Errors
+/// `INVALID_MESSAGE`, or `MESSAGE_TOO_LARGE` over 65 536 bytes.
+pub fn parse_ack(body: &[u8]) -> Result<KeptAck, ProtocolError> {
+    if body.len() > MESSAGE_BYTES_MAX {
+        return Err(ProtocolError::too_large(MESSAGE_BYTES_MAX));
+    }
+    json::check_envelope(body).map_err(|fault| ProtocolError::invalid(fault.to_string()))?;
+    let fields: Fields<'_> = serde_json::from_slice(body)
+        .map_err(|_| ProtocolError::invalid("an acknowledgement is an object"))?;
+    let durable: String = fields::need(fields.durable, "durable", "a string")?;
+    Ok(KeptAck {
+        channel: fields::channel(fields.channel)?,
+        cursor: fields::need(fields.cursor, "cursor", "a string")?,
+        durable: parse_durable(&durable)?,
+    })
 }
 
 fn kind(raw: Option<&RawValue>) -> Option<String> {

@@ -53,19 +53,13 @@ impl Subscribe {
 
     pub(super) fn read(fields: &Fields<'_>, channel: Channel) -> Result<Self, ProtocolError> {
         let durable = fields::text(fields.durable, "durable")?;
-        if durable.as_deref().is_some_and(|name| !valid_id(name)) {
-            return Err(fields::wrong(
-                "durable",
-                "1 to 64 of A-Z a-z 0-9 _ : @ ~ . -",
-            ));
-        }
         Ok(Subscribe {
             channel,
             since: since(fields.since)?,
             types: types(fields.types)?,
             window: fields::count(fields.window, "window", 1..=WINDOW_MAX)?,
             snapshot: fields::flag(fields.snapshot, "snapshot")?,
-            durable,
+            durable: durable.as_deref().map(parse_durable).transpose()?,
             presence: fields::flag(fields.presence, "presence")?,
             max_rate: fields::count(fields.max_rate, "maxRate", 1..=u32::MAX)?,
         })
@@ -121,6 +115,31 @@ impl Since {
             cursor => Since::Cursor(cursor.to_owned()),
         }
     }
+}
+
+/// Reads a name under which a cursor is kept.
+///
+/// # Errors
+/// `INVALID_MESSAGE` for what is no name.
+pub fn parse_durable(text: &str) -> Result<String, ProtocolError> {
+    if !valid_id(text) {
+        return Err(fields::wrong(
+            "durable",
+            "1 to 64 of A-Z a-z 0-9 _ : @ ~ . -",
+        ));
+    }
+    Ok(text.to_owned())
+}
+
+/// Reads the query parameter `window`.
+///
+/// # Errors
+/// `INVALID_MESSAGE` for anything but a whole number from 1 to 10 000.
+pub fn parse_window(text: &str) -> Result<u32, ProtocolError> {
+    text.parse()
+        .ok()
+        .filter(|n| (1..=WINDOW_MAX).contains(n))
+        .ok_or_else(|| fields::wrong("window", "a whole number from 1 to 10000"))
 }
 
 /// Reads the query parameter `types`: names joined by commas; empty is absent.

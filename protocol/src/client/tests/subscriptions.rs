@@ -258,3 +258,45 @@ fn queries_say_since_and_types_in_words() {
     assert!(parse_types(&vec!["a"; 65].join(",")).is_err());
     assert!(parse_types("draw,").is_err());
 }
+
+#[test]
+fn an_acknowledgement_over_http_has_all_three_members() {
+    let whole = json!({"channel": "session.42", "cursor": "1x", "durable": "tab", "more": 1});
+    let ack = parse_ack(whole.to_string().as_bytes()).unwrap();
+    assert_eq!(
+        (
+            ack.channel.as_str(),
+            ack.cursor.as_str(),
+            ack.durable.as_str()
+        ),
+        ("session.42", "1x", "tab")
+    );
+    for member in ["channel", "cursor", "durable"] {
+        let mut partial = whole.clone();
+        partial.as_object_mut().unwrap().remove(member);
+        assert!(
+            parse_ack(partial.to_string().as_bytes()).is_err(),
+            "{member}"
+        );
+    }
+    for bad in [
+        "",
+        "[]",
+        r#"{"channel":"session.42","cursor":1,"durable":"tab"}"#,
+        r#"{"channel":"session.42","cursor":"1x","durable":"a b"}"#,
+        r#"{"channel":"session.42","cursor":"1x","durable":""}"#,
+        r#"{"channel":"x","cursor":"1x","durable":"tab"}"#,
+        r#"{"channel":"session.42","channel":"session.43","cursor":"1x","durable":"tab"}"#,
+    ] {
+        let refused = parse_ack(bad.as_bytes()).unwrap_err();
+        assert_eq!(refused.name, crate::ErrorName::InvalidMessage, "{bad}");
+    }
+}
+
+#[test]
+fn a_window_in_a_query_is_a_number_within_its_bounds() {
+    assert_eq!(parse_window("10000").ok(), Some(10_000));
+    for bad in ["", "0", "10001", "-1", "1.5", "many"] {
+        assert!(parse_window(bad).is_err(), "{bad}");
+    }
+}
