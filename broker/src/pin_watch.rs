@@ -99,6 +99,11 @@ impl PinWatch {
         }
     }
 
+    /// Nothing is wrong with any topic. Cheap enough to be asked for every record.
+    pub fn is_sound(&self) -> bool {
+        self.0.found.borrow().is_empty()
+    }
+
     /// What is wrong with `topic` so that nothing of it may be read or appended: it is another one, or gone.
     pub fn lost(&self, topic: &str) -> Option<Flaw> {
         self.flaw(topic).filter(is_lost)

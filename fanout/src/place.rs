@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use broker::Pins;
+use broker::{PinWatch, Pins};
 use protocol::Position;
 use schemas::{Channel, Lane, Topics, partition_of};
 
@@ -18,11 +18,30 @@ pub(crate) struct Place {
 pub(crate) struct Directory {
     topics: Topics,
     pins: Pins,
+    watch: PinWatch,
 }
 
 impl Directory {
-    pub(crate) fn new(topics: Topics, pins: Pins) -> Self {
-        Self { topics, pins }
+    pub(crate) fn new(topics: Topics, pins: Pins, watch: PinWatch) -> Self {
+        Self {
+            topics,
+            pins,
+            watch,
+        }
+    }
+
+    /// Whether the pins hold.
+    pub(crate) fn watch(&self) -> &PinWatch {
+        &self.watch
+    }
+
+    /// The topics that this node reads.
+    pub(crate) fn topics_read(&self) -> [&str; 3] {
+        [
+            self.topics.events(),
+            self.topics.signals(),
+            self.topics.jobs(),
+        ]
     }
 
     /// Where the channel's durable events are.

@@ -6,7 +6,7 @@ use std::pin::Pin;
 use std::sync::Arc;
 use std::time::Duration;
 
-use broker::{Log, Pins};
+use broker::{Log, PinWatch, Pins};
 use protocol::Cursors;
 use schemas::Decoder;
 use service::{Health, Metrics};
@@ -87,6 +87,8 @@ pub struct Ports {
     pub decoder: Decoder,
     /// The installation's topics, as pinned.
     pub pins: Pins,
+    /// Whether they are still what was pinned; somebody runs it.
+    pub watch: PinWatch,
     /// Makes the cursors that rows carry.
     pub cursors: Cursors,
     /// The schema registry; without one, records that name an unknown schema are quarantined.

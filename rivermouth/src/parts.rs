@@ -4,7 +4,7 @@ use std::pin::Pin;
 use std::sync::Arc;
 
 use anyhow::Context as _;
-use broker::{BrokerError, KafkaConfig, Log, Pins};
+use broker::{BrokerError, KafkaConfig, Log, PinWatch, Pins};
 use protocol::Cursors;
 use schemas::{Decoder, Topics};
 use service::settings::SettingsError;
@@ -20,6 +20,8 @@ pub(crate) struct Ground {
     pub(crate) log: Log,
     pub(crate) topics: Topics,
     pub(crate) pins: Pins,
+    /// One for all parts of the process; `run::footing` runs it.
+    pub(crate) watch: PinWatch,
     pub(crate) cursors: Cursors,
 }
 
@@ -34,6 +36,7 @@ impl Ground {
         let specs = args.specs(&names);
         let pins = topics::ready(&log, &names, &specs, args.create_topics, shutdown).await?;
         Ok(pins.map(|pins| Ground {
+            watch: PinWatch::new(log.clone(), &pins),
             log,
             cursors: Cursors::new(pins.cursor_key),
             topics: names,

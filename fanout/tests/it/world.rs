@@ -2,7 +2,7 @@
 
 use std::{collections::VecDeque, net::SocketAddr, sync::Arc, time::Duration};
 
-use broker::{Append, EmbeddedConfig, Log, Pins, TopicSpec};
+use broker::{Append, EmbeddedConfig, Log, PinWatch, Pins, TopicSpec};
 use bytes::Bytes;
 use fanout::{Fanout, FanoutConfig, Parts};
 use futures_util::{FutureExt, SinkExt, StreamExt};
@@ -268,6 +268,7 @@ fn start(
             topics: topics.clone(),
             decoder: Arc::new(Decoder::new(topics.clone())),
             schemas: Arc::new(|_| async { Ok(None) }.boxed()),
+            watch: PinWatch::new(log.clone(), pins),
             pins: pins.clone(),
             cursors: Cursors::new(pins.cursor_key),
             namespaces: Namespaces::default(),

@@ -5,14 +5,14 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
-use broker::{EmbeddedConfig, KafkaConfig, Log, Pins, TopicSpec, pin};
+use broker::{EmbeddedConfig, KafkaConfig, Log, PinWatch, Pins, TopicSpec, pin};
 use ingest::{Edge, Gateway, IngestConfig, Parts, alone};
 use protocol::access::Namespaces;
 use protocol::token::{Claims, Use, Verifier, VerifierConfig, mint};
 use protocol::{Cursors, Identity};
 use schemas::Topics;
 use service::origin::Origins;
-use service::{Health, Metrics, ServeConfig, Shutdown};
+use service::{Metrics, ServeConfig, Shutdown};
 use store::Store;
 use tempfile::TempDir;
 
@@ -36,7 +36,8 @@ pub struct Node {
     pub gateway: Gateway,
     pub address: SocketAddr,
     pub shutdown: Shutdown,
-    pub health: Health,
+    /// Looks at the topics when the test says so.
+    pub watch: PinWatch,
     pub metrics: Metrics,
 }
 
@@ -107,16 +108,17 @@ impl World {
     }
 
     async fn start(&self, config: IngestConfig, pins: Pins, store: Option<Store>) -> Node {
-        let (shutdown, health, metrics) = (Shutdown::new(), Health::new("ingest"), Metrics::new());
+        let (shutdown, metrics) = (Shutdown::new(), Metrics::new());
+        let watch = PinWatch::new(self.log.clone(), &pins);
         let parts = Parts {
             log: self.log.clone(),
             topics: self.topics.clone(),
+            watch: watch.clone(),
             pins,
             cursors: self.cursors.clone(),
             namespaces: Namespaces::default(),
             store,
             metrics: metrics.clone(),
-            health: health.clone(),
             shutdown: shutdown.clone(),
         };
         let gateway = Gateway::start(config, parts).await.unwrap();
@@ -136,7 +138,7 @@ impl World {
             gateway,
             address,
             shutdown,
-            health,
+            watch,
             metrics,
         }
     }

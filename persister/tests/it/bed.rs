@@ -5,7 +5,7 @@ use std::future::Future;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use broker::{Append, Appended, EmbeddedConfig, KafkaConfig, Log, Pin, Pins, TopicSpec};
+use broker::{Append, Appended, EmbeddedConfig, KafkaConfig, Log, Pin, PinWatch, Pins, TopicSpec};
 use bytes::Bytes;
 use persister::{PersisterConfig, PersisterError, Ports, SchemaFetch, run};
 use protocol::Cursors;
@@ -80,18 +80,19 @@ impl Bed {
             spec(topics.deadletter(), 1),
         ];
         log.ensure_topics(&specs, true).await.unwrap();
-        let pin = |partitions| Pin {
-            id: "as made".into(),
-            partitions,
-            generation: 0,
-        };
+        let mut pinned = BTreeMap::new();
+        for topic in topics.durable() {
+            let facts = log.describe(topic).await.unwrap();
+            let pin = Pin {
+                id: facts.id,
+                partitions,
+                generation: 0,
+            };
+            pinned.insert(topic.to_owned(), pin);
+        }
         let pins = Pins {
             cursor_key: [7; 16],
-            topics: BTreeMap::from(
-                topics
-                    .durable()
-                    .map(|topic| (topic.to_owned(), pin(partitions))),
-            ),
+            topics: pinned,
         };
         let (database, store) = Database::migrated().await;
         Bed {
@@ -140,6 +141,7 @@ impl Bed {
                 .map(|(name, pin)| (name.clone(), pin.partitions))
                 .collect();
             let ports = Ports {
+                watch: PinWatch::new(log.clone(), &pins),
                 log,
                 store: Store::connect(&url, options).await.unwrap(),
                 decoder: Decoder::new(topics).with_partitions(counts),

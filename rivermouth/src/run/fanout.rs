@@ -155,6 +155,7 @@ impl Node<'_> {
             decoder: Arc::new(reading.decoder.clone()),
             schemas: reading.fetch_or_absent(),
             pins: ground.pins.clone(),
+            watch: ground.watch.clone(),
             cursors: ground.cursors.clone(),
             namespaces: door.namespaces.clone(),
             verifier: (*door.verifier).clone(),

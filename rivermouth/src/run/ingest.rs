@@ -118,11 +118,11 @@ pub(crate) async fn gateway(
         log: ground.log.clone(),
         topics: ground.topics.clone(),
         pins: ground.pins.clone(),
+        watch: ground.watch.clone(),
         cursors: ground.cursors.clone(),
         namespaces: door.namespaces.clone(),
         store,
         metrics: process.metrics.clone(),
-        health: process.health.clone(),
         shutdown: process.workers.clone(),
     };
     Ok(Gateway::start(config, parts).await?)

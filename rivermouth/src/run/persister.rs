@@ -81,6 +81,7 @@ pub(crate) fn work(
         store: store.clone(),
         decoder: reading.decoder.clone(),
         pins: ground.pins.clone(),
+        watch: ground.watch.clone(),
         cursors: ground.cursors.clone(),
         schemas: reading.fetch(),
         metrics: process.metrics.clone(),
