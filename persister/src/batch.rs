@@ -1,14 +1,14 @@
 //! What records come to: rows, steps of jobs, quarantine. Pure: the same records after the same states give the same
 //! batch, whoever builds it.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use broker::Record;
 use protocol::{Cursors, Position};
-use schemas::{Event, Poison};
-use state::Judged;
-use state::job::{Change, Job, Step};
-use store::{Batch, JobRow, JobStep, NewEvent, Place, QuarantineRow};
+use schemas::{Channel, Event, Poison};
+use state::job::{Job, Step};
+use state::{Effect, Judged};
+use store::{Batch, JobRow, JobStep, NewEvent, Place, QuarantineRow, SnapshotRow, day_of};
 
 use crate::channels::Channels;
 
@@ -18,6 +18,9 @@ pub(crate) struct Builder<'a> {
     channels: &'a mut Channels,
     batch: Batch,
     jobs: BTreeMap<String, JobRow>,
+    /// By channel and day: a clock that steps back over midnight comes to the same day twice.
+    snapshots: BTreeMap<(Channel, i64), SnapshotRow>,
+    folded: BTreeSet<Channel>,
     void: u64,
 }
 
@@ -46,6 +49,8 @@ impl<'a> Builder<'a> {
             channels,
             batch,
             jobs: BTreeMap::new(),
+            snapshots: BTreeMap::new(),
+            folded: BTreeSet::new(),
             void: 0,
         }
     }
@@ -62,7 +67,7 @@ impl<'a> Builder<'a> {
     }
 
     fn event(&mut self, record: &Record, event: Event) {
-        let (judged, job) = self
+        let (judged, folded) = self
             .channels
             .judge(&event, record.offset, record.timestamp_ms);
         let Judged::Accepted { prev, log_time_ms } = judged else {
@@ -75,15 +80,17 @@ impl<'a> Builder<'a> {
             next: record.offset + 1,
         };
         let cursor = self.cursors.encode(&event.channel, position);
-        if let Some(job_id) = Job::updated_by(&event)
-            && let Change::Applied(step) = Job::apply(job, job_id, &event.data, record.timestamp_ms)
-            && let Some(job) = job
-        {
+        let (effect, ended) = folded.apply(&event, record.offset, record.timestamp_ms);
+        if let (Effect::Step(step), Some(job)) = (effect, folded.fold().job()) {
             self.batch
                 .job_history
-                .push(step_of(job_id, step, record, &cursor));
-            self.jobs.insert(job_id.to_owned(), row_of(job, &cursor));
+                .push(step_of(&job.job_id, step, record, &cursor));
+            self.jobs.insert(job.job_id.clone(), row_of(job, &cursor));
         }
+        if folded.fold().is_moved() {
+            self.folded.insert(event.channel.clone());
+        }
+        self.keep(ended);
         self.batch.events.push(NewEvent {
             offset: record.offset,
             at_ms: record.timestamp_ms,
@@ -101,12 +108,25 @@ impl<'a> Builder<'a> {
         });
     }
 
+    fn keep(&mut self, snapshot: Option<SnapshotRow>) {
+        if let Some(row) = snapshot {
+            let key = (row.channel.clone(), day_of(row.at_ms));
+            self.snapshots.insert(key, row);
+        }
+    }
+
     /// The batch up to `end` if the log's end was seen there, else up to the last record. `now_ms` bounds what may be
     /// called complete, whatever time a record claims.
     pub(crate) fn finish(mut self, end: Option<i64>, now_ms: i64) -> Built {
         self.batch.end = self.batch.end.max(end.unwrap_or(self.batch.end));
         self.batch.complete_to_ms = self.batch.complete_to_ms.map(|at_ms| at_ms.min(now_ms));
+        for channel in std::mem::take(&mut self.folded) {
+            let folded = self.channels.folded(&channel);
+            let due = folded.and_then(|folded| folded.due(&channel));
+            self.keep(due);
+        }
         self.batch.jobs = self.jobs.into_values().collect();
+        self.batch.snapshots = self.snapshots.into_values().collect();
         Built {
             batch: self.batch,
             void: self.void,

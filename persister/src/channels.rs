@@ -5,13 +5,14 @@ use std::time::{Duration, Instant};
 
 use lru::LruCache;
 use schemas::{Channel, Event};
-use state::job::{Job, JobStatus};
 use state::{Acceptance, ChannelState, IdState, Judged, ProducerState};
-use store::{ChannelCheckpoint, JobRow};
+use store::ChannelCheckpoint;
+
+use crate::folds::Folded;
 
 /// A channel that was quiet for this long has no ids left that matter.
 const IDLE: Duration = Duration::from_millis(state::HORIZON_MS.unsigned_abs());
-/// What a channel weighs besides its acceptance rule: its name, its job, its place in the cache.
+/// What a channel weighs besides its acceptance rule and its state: its name, its place in the cache.
 const WEIGHT_BESIDES: usize = 512;
 
 #[derive(Debug)]
@@ -23,7 +24,7 @@ pub(crate) struct Channels {
 #[derive(Debug)]
 struct Held {
     state: ChannelState,
-    job: Option<Job>,
+    folded: Folded,
     used: Instant,
     weight: usize,
 }
@@ -41,15 +42,17 @@ impl Channels {
         self.held.contains(channel)
     }
 
-    /// Takes up a channel as the store knows it; `None` is a channel without events.
-    pub(crate) fn learn(&mut self, channel: Channel, known: Option<ChannelCheckpoint>) {
-        let (state, job) = match known {
-            Some(known) => (restored(known.state), known.job.map(job_of)),
-            None => (ChannelState::new(), None),
-        };
+    /// Takes up a channel as the store knows it, with its state as of the same offset; `None` is a channel without
+    /// events.
+    pub(crate) fn learn(
+        &mut self,
+        channel: Channel,
+        known: Option<ChannelCheckpoint>,
+        folded: Folded,
+    ) {
         let mut held = Held {
-            state,
-            job: job.flatten(),
+            state: known.map_or_else(ChannelState::new, |known| restored(known.state)),
+            folded,
             used: Instant::now(),
             weight: 0,
         };
@@ -60,17 +63,17 @@ impl Channels {
         }
     }
 
-    /// Judges the next record of a known channel, and gives its job to whoever folds the event. An unknown channel is
+    /// Judges the next record of a known channel, and gives its state to whoever folds the event. An unknown channel is
     /// a defect of the caller and counts as new.
     pub(crate) fn judge(
         &mut self,
         event: &Event,
         offset: i64,
         at_ms: i64,
-    ) -> (Judged, &mut Option<Job>) {
+    ) -> (Judged, &mut Folded) {
         if !self.knows(&event.channel) {
             debug_assert!(false, "{} was not loaded", event.channel);
-            self.learn(event.channel.clone(), None);
+            self.learn(event.channel.clone(), None, Folded::new(&event.channel));
         }
         let held = self
             .held
@@ -81,7 +84,12 @@ impl Channels {
         self.weight -= held.weight;
         held.weigh();
         self.weight += held.weight;
-        (judged, &mut held.job)
+        (judged, &mut held.folded)
+    }
+
+    /// The state of a known channel.
+    pub(crate) fn folded(&mut self, channel: &Channel) -> Option<&mut Folded> {
+        self.held.peek_mut(channel).map(|held| &mut held.folded)
     }
 
     /// After a commit: forgets idle channels, and the longest unused ones while all weigh more than `bytes_max`.
@@ -99,7 +107,7 @@ impl Channels {
 
 impl Held {
     fn weigh(&mut self) {
-        self.weight = self.state.acceptance.weight() + WEIGHT_BESIDES;
+        self.weight = self.state.acceptance.weight() + self.folded.fold().weight() + WEIGHT_BESIDES;
     }
 }
 
@@ -118,23 +126,6 @@ fn restored(known: store::ChannelState) -> ChannelState {
         acceptance: Acceptance::restore(producers, ids, known.log_time_ms),
         last: known.last,
     }
-}
-
-/// A stored job; `None` for a status nobody has written.
-fn job_of(row: JobRow) -> Option<Job> {
-    Some(Job {
-        status: JobStatus::parse(&row.status)?,
-        job_id: row.job_id,
-        kind: row.kind,
-        owner_id: row.owner_id,
-        progress: row.progress,
-        message: row.message,
-        error_code: row.error_code,
-        error_message: row.error_message,
-        created_at_ms: row.created_at_ms,
-        updated_at_ms: row.updated_at_ms,
-        finished_at_ms: row.finished_at_ms,
-    })
 }
 
 #[cfg(test)]
@@ -164,7 +155,7 @@ mod tests {
         let mut channels = Channels::new();
         for n in 0..100 {
             let event = event(&format!("session.{n}"), "a");
-            channels.learn(event.channel.clone(), None);
+            channels.learn(event.channel.clone(), None, Folded::new(&event.channel));
             channels.judge(&event, n, 1);
         }
         let half = channels.weight / 2;
@@ -189,11 +180,14 @@ mod tests {
                     log_time_ms: 1000,
                 }],
             },
+            newest: 7,
             tail: Vec::new(),
             job_owner: None,
             job: None,
         };
-        channels.learn(Channel::parse("session.1").unwrap(), Some(known));
+        let channel = Channel::parse("session.1").unwrap();
+        let folded = Folded::new(&channel);
+        channels.learn(channel, Some(known), folded);
         let (again, _) = channels.judge(&event("session.1", "a"), 8, 1001);
         assert_eq!(again, Judged::Void(state::Void::Duplicate));
         let (new, _) = channels.judge(&event("session.1", "b"), 9, 1002);

@@ -11,6 +11,7 @@ use store::{Place, StoreError};
 use crate::batch::{Builder, Built};
 use crate::channels::Channels;
 use crate::decode::decode;
+use crate::folds;
 use crate::instance::Shared;
 use crate::kept;
 
@@ -213,7 +214,16 @@ impl Lane {
         };
         for channel in unknown {
             let known = checkpoint.channels.remove(&channel);
-            self.channels.learn(channel, known);
+            let folded = folds::restored(
+                &shared.ports.store,
+                &self.place,
+                &channel,
+                checkpoint.snapshots.get(&channel),
+                known.as_ref().map(|known| known.newest),
+                self.committed,
+            )
+            .await?;
+            self.channels.learn(channel, known, folded);
         }
         Ok(())
     }

@@ -10,6 +10,7 @@ mod channels;
 mod config;
 mod dead;
 mod decode;
+mod folds;
 mod gather;
 mod instance;
 mod kept;

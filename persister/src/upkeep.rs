@@ -37,6 +37,10 @@ async fn round(shared: &Shared) -> Result<(), StoreError> {
         if dropped > 0 {
             tracing::info!(dropped, "old days were dropped");
         }
+        let dropped = store.drop_snapshots().await?;
+        if dropped > 0 {
+            tracing::info!(dropped, "old snapshots were dropped");
+        }
     }
     Ok(())
 }

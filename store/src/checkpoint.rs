@@ -14,7 +14,8 @@ use crate::days::DAY_MS;
 use crate::history::{RawRow, event_columns};
 use crate::jobs::JOBS_BY_ID;
 use crate::reach::{ChannelRow, Reach, grouped, reach};
-use crate::{EventRow, HORIZON_MS, JobRow, Place, Store, StoreError};
+use crate::snapshots::newest;
+use crate::{EventRow, HORIZON_MS, JobRow, Place, SnapshotRow, Store, StoreError};
 
 /// A partition's state as of one offset.
 #[derive(Clone, Debug)]
@@ -25,6 +26,9 @@ pub struct Checkpoint {
     pub floor: i64,
     /// The channels asked for that have at least one accepted event; the others begin empty.
     pub channels: HashMap<Channel, ChannelCheckpoint>,
+    /// The newest snapshots of those channels asked for that have one. Where [`ChannelCheckpoint::newest`] is not below
+    /// a snapshot's `next`, the rows from there on have to be folded in.
+    pub snapshots: HashMap<Channel, SnapshotRow>,
 }
 
 /// One channel's part of a checkpoint.
@@ -32,6 +36,8 @@ pub struct Checkpoint {
 pub struct ChannelCheckpoint {
     /// What the acceptance rule knows.
     pub state: ChannelState,
+    /// Offset of its last accepted event.
+    pub newest: i64,
     /// The last events, ascending; shorter than asked for only when there are no more.
     pub tail: Vec<EventRow>,
     /// For a channel `jobs.<id>`: the user the job runs for, if one was named.
@@ -85,12 +91,15 @@ impl Store {
             let Some((next, floor)) = reading.offset().await.map_err(sql)? else {
                 return Ok(None);
             };
+            let names = names(channels);
             let channels = reading.channels(channels, tail).await?;
+            let snapshots = newest(&mut tx, place, &names, next).await?;
             tx.commit().await.map_err(sql)?;
             Ok(Some(Checkpoint {
                 next,
                 floor,
                 channels,
+                snapshots,
             }))
         })
         .await
@@ -120,10 +129,7 @@ impl Reading<'_> {
         tail: usize,
     ) -> Result<HashMap<Channel, ChannelCheckpoint>, StoreError> {
         let sql = |error| StoreError::from_sqlx(DURING, error);
-        let names: Vec<String> = wanted
-            .iter()
-            .map(|channel| channel.as_str().to_owned())
-            .collect();
+        let names = names(wanted);
         if names.is_empty() {
             return Ok(HashMap::new());
         }
@@ -346,6 +352,11 @@ impl Reading<'_> {
     }
 }
 
+fn names(channels: &[Channel]) -> Vec<String> {
+    let name = |channel: &Channel| channel.as_str().to_owned();
+    channels.iter().map(name).collect()
+}
+
 fn begin(row: &ChannelRow) -> ChannelCheckpoint {
     ChannelCheckpoint {
         state: ChannelState {
@@ -353,6 +364,7 @@ fn begin(row: &ChannelRow) -> ChannelCheckpoint {
             last: row.last_offset,
             ..ChannelState::default()
         },
+        newest: row.newest_offset,
         tail: Vec::new(),
         job_owner: None,
         job: None,

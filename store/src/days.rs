@@ -29,8 +29,10 @@ pub(crate) fn storable(at_ms: i64) -> i64 {
     at_ms.clamp(0, AT_MAX_MS)
 }
 
-/// The day of a storable time, in days since 1970-01-01 UTC.
-pub(crate) fn day_of(at_ms: i64) -> i64 {
+/// The day that a time is stored under, in days since 1970-01-01 UTC. Times PostgreSQL cannot hold lie in the nearest
+/// day it can.
+#[must_use]
+pub fn day_of(at_ms: i64) -> i64 {
     storable(at_ms) / DAY_MS
 }
 

@@ -19,6 +19,7 @@ mod offsets;
 mod place;
 mod reach;
 mod rows;
+mod snapshots;
 pub mod testing;
 mod window;
 mod write;
@@ -26,7 +27,7 @@ mod write;
 pub use channel::{ChannelState, KnownId, ProducerState};
 pub use checkpoint::{ChannelCheckpoint, Checkpoint};
 pub use connect::{Store, StoreOptions};
-pub use days::DAY_MS;
+pub use days::{DAY_MS, day_of};
 pub use deliveries::{DeliveryRow, KeptCursors};
 pub use error::StoreError;
 pub use history::HistoryFilter;
@@ -35,6 +36,7 @@ pub use leases::{Leases, Shares};
 pub use offsets::Progress;
 pub use place::Place;
 pub use rows::{EventRow, NewEvent, QuarantineRow};
+pub use snapshots::{Footing, SnapshotRow};
 pub use write::Batch;
 
 /// How long an event id is remembered, in milliseconds of a channel's log time (rule D3).

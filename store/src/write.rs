@@ -5,13 +5,16 @@ mod derive;
 mod events;
 mod jobs;
 mod quarantine;
+mod snapshots;
 
 use sqlx::PgConnection;
 
 use crate::days::day_of;
 use crate::error::refuses_value;
 use crate::offsets::advance;
-use crate::{DeliveryRow, JobRow, JobStep, NewEvent, Place, QuarantineRow, Store, StoreError};
+use crate::{
+    DeliveryRow, JobRow, JobStep, NewEvent, Place, QuarantineRow, SnapshotRow, Store, StoreError,
+};
 use derive::Derived;
 
 /// What the records `start..end` of a partition came to. Void records leave no trace but the moved offset.
@@ -31,6 +34,8 @@ pub struct Batch {
     pub jobs: Vec<JobRow>,
     /// Their steps.
     pub job_history: Vec<JobStep>,
+    /// States of channels after their last events of the days the batch touches, each channel and day once.
+    pub snapshots: Vec<SnapshotRow>,
     /// Kept cursors as far as these records take them, each key once; of the state topic only.
     pub deliveries: Vec<DeliveryRow>,
 }
@@ -113,6 +118,9 @@ impl Store {
             writing
                 .deliveries(&batch.deliveries, &derived.delivery_topics)
                 .await?;
+        }
+        if !batch.snapshots.is_empty() {
+            writing.snapshots(&batch.snapshots).await?;
         }
         if !batch.quarantine.is_empty() {
             writing.quarantine(&batch.quarantine).await?;

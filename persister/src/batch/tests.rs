@@ -4,6 +4,7 @@ use bytes::Bytes;
 use schemas::{Channel, Decoder, Incoming, Topics, Undecoded};
 
 use super::*;
+use crate::folds::Folded;
 
 struct World {
     place: Place,
@@ -42,7 +43,8 @@ impl World {
             if let Ok(event) = &decoded
                 && !builder.channels.knows(&event.channel)
             {
-                builder.channels.learn(event.channel.clone(), None);
+                let folded = Folded::new(&event.channel);
+                builder.channels.learn(event.channel.clone(), None, folded);
             }
             builder.add(record, decoded);
         }
@@ -98,21 +100,14 @@ fn poison_is_quarantined_with_everything_it_brought() {
 #[test]
 fn a_job_is_stored_once_with_all_its_steps_and_its_end_stands() {
     let mut world = World::new("rivermouth.jobs");
-    let update = |offset, data: &str| {
-        record(
-            "rivermouth.jobs",
-            offset,
-            "9f",
-            &format!(r#"{{"event":"job.update","data":{data}}}"#),
-        )
-    };
     let records = [
         update(
             0,
+            1000,
             r#"{"jobId":"9f","status":"running","ownerId":"u1","progress":10}"#,
         ),
-        update(1, r#"{"jobId":"9f","status":"succeeded"}"#),
-        update(2, r#"{"jobId":"9f","status":"running"}"#),
+        update(1, 1001, r#"{"jobId":"9f","status":"succeeded"}"#),
+        update(2, 1002, r#"{"jobId":"9f","status":"running"}"#),
     ];
     let built = world.build(0, &records, None);
     assert_eq!(built.batch.events.len(), 3);
@@ -122,6 +117,89 @@ fn a_job_is_stored_once_with_all_its_steps_and_its_end_stands() {
     assert_eq!(job[0].status, "succeeded");
     assert_eq!(job[0].owner_id.as_deref(), Some("u1"));
     assert_eq!(job[0].cursor, built.batch.events[1].cursor);
+}
+
+/// A `job.update` of job 9f at a time.
+fn update(offset: i64, at_ms: i64, data: &str) -> Record {
+    let value = format!(r#"{{"event":"job.update","data":{data}}}"#);
+    Record {
+        timestamp_ms: at_ms,
+        ..record("rivermouth.jobs", offset, "9f", &value)
+    }
+}
+
+/// Offset after it, time, and how far the job was, of each snapshot of a batch.
+fn snapshots(batch: &Batch) -> Vec<(i64, i64, Option<f64>)> {
+    let jobs = Channel::parse("jobs.9f").unwrap();
+    let rows = batch.snapshots.iter().map(|row| {
+        let saved = state::Saved {
+            kind: row.kind.clone(),
+            version: row.version,
+            bytes: row.state.to_vec(),
+        };
+        let fold = state::Fold::restore(&jobs, &saved).unwrap();
+        (row.next, row.at_ms, fold.job().and_then(|job| job.progress))
+    });
+    let mut rows: Vec<_> = rows.collect();
+    rows.sort_by_key(|row| row.0);
+    rows
+}
+
+fn progress(offset: i64, at_ms: i64) -> Record {
+    let data = format!(r#"{{"jobId":"9f","status":"running","progress":{offset}}}"#);
+    update(offset, at_ms, &data)
+}
+
+#[test]
+fn every_batch_that_touched_a_job_keeps_its_state_and_others_keep_none() {
+    let mut world = World::new("rivermouth.jobs");
+    let batch = world
+        .build(0, &[progress(0, 10), progress(1, 20)], None)
+        .batch;
+    assert_eq!(snapshots(&batch), [(2, 20, Some(1.0))]);
+    // What changes nothing still is an event that the state is told after.
+    let batch = world.build(2, &[update(2, 30, "[]")], None).batch;
+    assert_eq!(snapshots(&batch), [(3, 30, Some(1.0))]);
+    assert_eq!(snapshots(&world.build(3, &[], Some(9)).batch), []);
+    let mut world = World::new("rivermouth.events");
+    let draw = record("rivermouth.events", 0, "42", r#"{"event":"draw"}"#);
+    assert_eq!(snapshots(&world.build(0, &[draw], None).batch), []);
+}
+
+#[test]
+fn the_state_after_the_last_event_of_each_day_is_kept_however_the_log_is_cut() {
+    const DAY: i64 = store::DAY_MS;
+    // A clock that steps back over midnight comes to the same day twice.
+    let times = [5, 6, DAY + 1, DAY - 1, DAY + 2, 4 * DAY, 4 * DAY + 1];
+    let records: Vec<Record> = (0..).zip(times).map(|(n, at)| progress(n, at)).collect();
+    let kept = |cuts: &[usize]| {
+        let mut world = World::new("rivermouth.jobs");
+        let mut rows = BTreeMap::new();
+        for range in cuts.windows(2) {
+            let batch = &world
+                .build(range[0] as i64, &records[range[0]..range[1]], None)
+                .batch;
+            for row in snapshots(batch) {
+                rows.insert(day_of(row.1), row);
+            }
+        }
+        rows.into_values().collect::<Vec<_>>()
+    };
+    let whole = kept(&[0, 7]);
+    let expected = [
+        (4, DAY - 1, Some(3.0)),
+        (5, DAY + 2, Some(4.0)),
+        (7, 4 * DAY + 1, Some(6.0)),
+    ];
+    assert_eq!(whole, expected);
+    for cuts in [
+        &[0, 1, 2, 3, 4, 5, 6, 7][..],
+        &[0, 3, 4, 7],
+        &[0, 4, 7],
+        &[0, 2, 6, 7],
+    ] {
+        assert_eq!(kept(cuts), expected, "{cuts:?}");
+    }
 }
 
 #[test]

@@ -9,4 +9,5 @@ mod history;
 mod leases;
 mod migrations;
 mod sample;
+mod snapshots;
 mod write;
