@@ -4,7 +4,10 @@ use std::collections::VecDeque;
 
 use schemas::Channel;
 
-use crate::{chunk::Wanted, event::Delivered};
+use crate::{
+    chunk::{Chunk, Wanted},
+    event::Delivered,
+};
 
 /// A connection of a shard, for as long as it lives: places are used again, serials are not.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -139,7 +142,50 @@ pub(crate) enum Step {
     Full,
 }
 
+/// What becomes of a live event at a subscription.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Offer {
+    /// Queue it.
+    Deliver,
+    /// Not for this subscriber, not now, or delivered before.
+    Pass,
+    /// There is no room: it and what follows is read from the log when there is (D9). `lagging` is owed.
+    Lag,
+}
+
 impl Sub {
+    /// What to do with a durable event that the hub broadcasts; `full` when the connection's queue has no room for it.
+    pub(crate) fn offer(&mut self, event: &Delivered, full: bool) -> Offer {
+        // Who is behind or paused reads it from the log.
+        if self.mode != Mode::Live {
+            return Offer::Pass;
+        }
+        if full && event.offset >= self.next && self.wanted.passes(event) {
+            self.next = event.offset;
+            self.mode = Mode::Ready;
+            self.announce = true;
+            return Offer::Lag;
+        }
+        match self.step(event) {
+            Step::Deliver => Offer::Deliver,
+            Step::Pass => Offer::Pass,
+            Step::Full => {
+                self.mode = Mode::Paused;
+                Offer::Pass
+            }
+        }
+    }
+
+    /// The answer to a pull begins: where its events go on, which after a gap is where the gap ends (before its
+    /// beginning, when the log was cut).
+    pub(crate) fn begin(&mut self, chunk: &Chunk, opening: bool) {
+        match chunk.gap {
+            Some(gap) => self.next = gap.to,
+            None if opening => self.next = chunk.start,
+            None => {}
+        }
+    }
+
     /// What to do with the next durable event of the channel; a delivered or passed one moves the subscription on.
     pub(crate) fn step(&mut self, event: &Delivered) -> Step {
         if event.is_ephemeral() {

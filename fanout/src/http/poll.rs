@@ -178,6 +178,7 @@ async fn park(node: &Arc<Node>, channels: &mut [Polled], found: &mut Found, unti
 
 impl Polled {
     fn take(&mut self, node: &Node, chunk: Chunk, found: &mut Found) {
+        self.sub.begin(&chunk, false);
         if let Some(Gap { from, to, reason }) = chunk.gap {
             let (from, to) = (cursor(node, &self.sub, from), cursor(node, &self.sub, to));
             found

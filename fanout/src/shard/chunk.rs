@@ -76,9 +76,7 @@ impl Shard {
             return;
         };
         let opening = sub.opening.take();
-        if opening.is_some() || chunk.gap.is_some() {
-            sub.next = chunk.start;
-        }
+        sub.begin(&chunk, opening.is_some());
         if let Some(opening) = opening {
             let lost = chunk.gap.is_some() || opening.start.outlived.is_some();
             self.answer_subscription(key, opening.request, &opening.start, chunk.start, !lost);

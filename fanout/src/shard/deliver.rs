@@ -11,7 +11,7 @@ use crate::{
     event::{Delivered, sse_block},
     pipe::Form,
     pull::Command,
-    sub::{Mode, Step, Sub, SubKey},
+    sub::{Mode, Offer, Sub, SubKey},
 };
 
 impl Shard {
@@ -45,27 +45,14 @@ impl Shard {
             }
             return;
         }
-        // Who is behind or paused reads it from the log.
-        if sub.mode != Mode::Live {
-            return;
-        }
-        if full {
-            if event.offset < sub.next || !sub.wanted.passes(event) {
-                sub.next = sub.next.max(event.offset + 1);
-                return;
+        match sub.offer(event, full) {
+            Offer::Deliver => self.push_event(key.conn.index, event, None),
+            Offer::Pass => {}
+            Offer::Lag => {
+                let lagging = server::lagging(sub.asked.as_str());
+                self.node.metrics.lagged.inc();
+                self.say_event(key.conn.index, "lagging", lagging, None);
             }
-            // Drop the queue's growth, not the event: it is read again from the log when there is room (D9).
-            sub.next = event.offset;
-            sub.mode = Mode::Ready;
-            sub.announce = true;
-            let lagging = server::lagging(sub.asked.as_str());
-            self.node.metrics.lagged.inc();
-            return self.say_event(key.conn.index, "lagging", lagging, None);
-        }
-        match sub.step(event) {
-            Step::Deliver => self.push_event(key.conn.index, event, None),
-            Step::Pass => {}
-            Step::Full => sub.mode = Mode::Paused,
         }
     }
 

@@ -1,6 +1,7 @@
 //! Fan-out through its real port, on the embedded log, without a store: what the log holds is what clients get.
 #![allow(clippy::unwrap_used)]
 
+mod cursors;
 mod flow;
 mod life;
 mod streams;
