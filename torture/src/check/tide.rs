@@ -70,14 +70,6 @@ mod tests {
         }
         tide.stored((0, 0), 1_500, 50);
         assert!(
-            !tide.may_be_gone((0, 0), 2_500, 60),
-            "still in the log at 3000"
-        );
-        assert!(
-            tide.may_be_gone((0, 0), 3_500, 60),
-            "erased by 4000, not stored at 1500"
-        );
-        assert!(
             !tide.may_be_erased((0, 0), 2_500, 60),
             "still there at 3000"
         );

@@ -1,0 +1,113 @@
+//! Pages of history: each is a stretch of the channel's events.
+
+use super::case::Case;
+use super::frames::Frames;
+use super::log::{Channel, Event};
+use super::verdict::{Suspect, Verdict};
+use crate::evidence::{Page, Seen};
+
+pub(super) fn check(case: &Case<'_>, frames: &mut Frames, verdict: &mut Verdict) {
+    for book in &case.evidence.books {
+        for page in &book.pages {
+            one(case, frames, verdict, &book.actor, page);
+        }
+    }
+}
+
+fn one(case: &Case<'_>, frames: &mut Frames, verdict: &mut Verdict, actor: &str, page: &Page) {
+    let channel = case.events(page.channel);
+    let mut suspect = Suspect {
+        channel: Some(page.channel),
+        ..Suspect::default()
+    };
+    for seen in &page.events {
+        suspect.offset = Some(seen.cursor.next() - 1);
+        if frames
+            .check(case, verdict, (actor, page.channel), seen, suspect)
+            .is_none()
+        {
+            return;
+        }
+    }
+    let wrong = wrong(case, channel, page);
+    verdict.hold("history", wrong.is_none(), suspect, || {
+        format!(
+            "{actor}: a page of {} after {:?} before {:?}: {}",
+            case.text(page.channel),
+            page.after,
+            page.before,
+            wrong.unwrap_or_default()
+        )
+    });
+}
+
+/// The page's events are the next ones in its direction, all of them when it says so, and never fewer than were
+/// acknowledged before it was asked for unless it is full.
+fn wrong(case: &Case<'_>, channel: &Channel, page: &Page) -> Option<String> {
+    let from = page.after.map_or(0, |cursor| cursor.next());
+    // `before` is excluded: the event whose cursor it is does not count.
+    let to = page.before.map_or(i64::MAX, |cursor| cursor.next() - 1);
+    let due = |event: &&Event| (from..to).contains(&event.offset) && event.is_for(page.user);
+    let offset = |seen: &Seen| seen.cursor.next() - 1;
+    if page.events.len() > page.limit as usize {
+        return Some(format!(
+            "{} events, asked for {}",
+            page.events.len(),
+            page.limit
+        ));
+    }
+    let expected: Vec<&Event> = if page.descending {
+        // The newest may have come after the page was made: it begins with the first one that it has.
+        let newest = page.events.first().map_or(-1, offset);
+        let floor = case.floor(page.channel, page.at).min(to);
+        let missed = channel.events.iter().rev().filter(due);
+        if let Some(event) = missed
+            .take_while(|event| event.offset > newest)
+            .find(|event| event.offset < floor)
+        {
+            return Some(format!(
+                "{} was acknowledged before and is not on it",
+                event.offset
+            ));
+        }
+        let older = channel.events.iter().rev().filter(due);
+        older.filter(|event| event.offset <= newest).collect()
+    } else {
+        channel.events[channel.index_from(from)..]
+            .iter()
+            .filter(due)
+            .collect()
+    };
+    // What a gap took is judged where readers are told of it; here only what follows it.
+    let skipped = if page.gap {
+        let first = page.events.first().map_or(i64::MAX, offset);
+        expected
+            .iter()
+            .position(|event| event.offset == first)
+            .unwrap_or(0)
+    } else {
+        0
+    };
+    let expected = &expected[skipped.min(expected.len())..];
+    for (seen, event) in page.events.iter().zip(expected) {
+        if offset(seen) != event.offset {
+            return Some(format!("{} where {} is due", offset(seen), event.offset));
+        }
+    }
+    if page.events.len() > expected.len() {
+        return Some("more events than there are".to_owned());
+    }
+    let floor = case.floor(page.channel, page.at);
+    let rest = expected[page.events.len()..].first();
+    let certain = |event: &&Event| page.descending || event.offset < floor;
+    match rest.copied().filter(|event| certain(event)) {
+        Some(event) if page.complete && !page.gap => {
+            Some(format!("says complete without {}", event.offset))
+        }
+        Some(event) if page.next.is_none() && !page.complete => Some(format!(
+            "neither complete nor a next, without {}",
+            event.offset
+        )),
+        _ => None,
+    }
+}
