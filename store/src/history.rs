@@ -9,7 +9,7 @@ use sqlx::FromRow;
 
 use crate::days::{DAY_MS, storable};
 use crate::window::{Day, Window};
-use crate::{EventRow, Place, Store, StoreError};
+use crate::{EventRow, Place, Progress, Store, StoreError};
 
 /// Which events of a channel, at most how many, and in which direction.
 #[derive(Clone, Debug)]
@@ -99,7 +99,7 @@ impl Store {
     ///
     /// # Errors
     /// [`StoreError::Gone`] when rows at `after_next` may have been erased, [`StoreError::Retry`] while PostgreSQL is
-    /// away.
+    /// away or the rows are being rebuilt.
     pub async fn events_after(
         &self,
         place: &Place,
@@ -124,7 +124,8 @@ impl Store {
                     place: place.clone(),
                     floor: progress.floor,
                 }),
-                _ => Ok(rows),
+                Some(progress) => progress.still_has(until).map(|()| rows),
+                None => Ok(rows),
             }
         })
         .await
@@ -136,18 +137,27 @@ impl Store {
     /// answer, with the range that was asked for.
     ///
     /// # Errors
-    /// [`StoreError::Retry`] while PostgreSQL is away.
+    /// [`StoreError::Retry`] while PostgreSQL is away or the rows are being rebuilt.
     pub async fn history(
         &self,
         place: &Place,
         channel: &Channel,
         filter: HistoryFilter,
     ) -> Result<Vec<EventRow>, StoreError> {
+        let until = filter.hi;
         let wanted = Wanted {
             filter,
             bytes: i64::MAX,
         };
-        self.within(DURING, self.read(place, channel, wanted)).await
+        self.within(DURING, async {
+            let rows = self.read(place, channel, wanted).await?;
+            match self.progress(place).await? {
+                // Whoever asks without an end asks for what there is.
+                Some(progress) if until < i64::MAX => progress.still_has(until).map(|()| rows),
+                _ => Ok(rows),
+            }
+        })
+        .await
     }
 
     /// Offset of the first event of `channel` whose time is `time_ms` or later; `None` when there is none.
@@ -268,6 +278,17 @@ impl Store {
             .fetch_all(&self.pool)
             .await
             .map_err(|error| StoreError::from_sqlx(DURING, error))
+    }
+}
+
+impl Progress {
+    /// Whether what was read up to `until` was there all the time. The offset moves back when a rebuild begins, and
+    /// never else.
+    fn still_has(&self, until: i64) -> Result<(), StoreError> {
+        if self.next < until {
+            return Err(StoreError::retry(DURING, "its rows are being rebuilt"));
+        }
+        Ok(())
     }
 }
 

@@ -15,16 +15,26 @@ pub struct Progress {
     pub floor: i64,
     /// Every record with an earlier time in the log is stored, Unix milliseconds; `None` before the first.
     pub complete_to_ms: Option<i64>,
+    /// A rebuild removes rows: [`Store::make_way`] comes before [`Store::write`].
+    pub removing: bool,
+    /// While it is being rebuilt: how far it was stored before. Records below were dealt with once.
+    pub rebuild_to: Option<i64>,
+    /// The log ends here, before `next`: rows from here on are of events it no longer has, and nothing is stored.
+    pub truncated: Option<i64>,
 }
 
-type ProgressRow = (i64, i64, Option<i64>);
+type ProgressRow = (i64, i64, Option<i64>, bool, Option<i64>, Option<i64>);
 
 impl From<ProgressRow> for Progress {
-    fn from((next, floor, complete_to_ms): ProgressRow) -> Progress {
+    fn from(row: ProgressRow) -> Progress {
+        let (next, floor, complete_to_ms, removing, rebuild_to, truncated) = row;
         Progress {
             next,
             floor,
             complete_to_ms,
+            removing,
+            rebuild_to,
+            truncated,
         }
     }
 }
@@ -38,7 +48,8 @@ impl Store {
         const DURING: &str = "reading an offset";
         self.within(DURING, async {
         let row: Option<ProgressRow> = sqlx::query_as(
-            "select o.next_offset, o.floor_offset, (extract(epoch from o.complete_to_at) * 1000)::bigint
+            "select o.next_offset, o.floor_offset, (extract(epoch from o.complete_to_at) * 1000)::bigint,
+                    o.rebuild_from is not null, o.rebuild_to, o.truncated_offset
              from rivermouth.offsets o join rivermouth.topics t using (topic_id)
              where t.topic = $1 and t.generation = $2 and o.partition = $3",
         )
@@ -52,24 +63,43 @@ impl Store {
     }).await
     }
 
-    /// Begins with a partition: where it is stored up to, or at `low` (the log's low watermark) if it is new.
+    /// Begins with a partition: where it is stored up to, or at `low` (the log's low watermark) if it is new. The first
+    /// of a later generation says in `gaps` that what was not stored of the generation before is gone.
     ///
     /// # Errors
     /// [`StoreError::Retry`] while PostgreSQL is away.
     pub async fn open(&self, place: &Place, low: i64) -> Result<Progress, StoreError> {
         const DURING: &str = "beginning with a partition";
         self.within(DURING, async {
+            let sql = |error| StoreError::from_sqlx(DURING, error);
             let topic_id = self.topic_id(place).await?;
-            sqlx::query(
-                "insert into rivermouth.offsets (topic_id, partition, next_offset, floor_offset)
-             values ($1, $2, $3, $3) on conflict (topic_id, partition) do nothing",
+            let mut tx = self.pool.begin().await.map_err(sql)?;
+            let begun = sqlx::query(
+                "insert into rivermouth.offsets (topic_id, partition, next_offset, floor_offset, begun_offset)
+             values ($1, $2, $3, $3, $3) on conflict (topic_id, partition) do nothing",
             )
             .bind(topic_id)
             .bind(place.partition)
             .bind(low)
-            .execute(&self.pool)
+            .execute(&mut *tx)
             .await
-            .map_err(|error| StoreError::from_sqlx(DURING, error))?;
+            .map_err(sql)?;
+            if begun.rows_affected() == 1 && place.generation > 0 {
+                sqlx::query(
+                    "insert into rivermouth.gaps (topic_id, partition, from_offset, to_offset, reason)
+                     select o.topic_id, o.partition, o.next_offset, 9223372036854775807, 'epoch'
+                     from rivermouth.offsets o join rivermouth.topics t using (topic_id)
+                     where t.topic = $1 and t.generation < $2 and o.partition = $3
+                     on conflict do nothing",
+                )
+                .bind(&place.topic)
+                .bind(i32::from(place.generation))
+                .bind(place.partition)
+                .execute(&mut *tx)
+                .await
+                .map_err(sql)?;
+            }
+            tx.commit().await.map_err(sql)?;
             self.progress(place)
                 .await?
                 .ok_or_else(|| StoreError::fatal(DURING, "the offset just added is not there"))
@@ -89,7 +119,8 @@ impl Store {
             let mut tx = self.pool.begin().await.map_err(sql)?;
             let moved = sqlx::query(
             "update rivermouth.offsets set next_offset = $4, floor_offset = $4, updated_at = now()
-             where topic_id = $1 and partition = $2 and next_offset = $3",
+             where topic_id = $1 and partition = $2 and next_offset = $3 and rebuild_from is null
+               and truncated_offset is null",
         )
         .bind(topic_id)
         .bind(place.partition)
@@ -118,7 +149,7 @@ impl Store {
     }
 
     /// Says that a quiet partition, stored up to its end `next`, is complete up to a time. Answers whether that was
-    /// so: false when somebody else has moved the offset.
+    /// so: false when somebody else has moved the offset, or a rebuild has been ordered.
     ///
     /// # Errors
     /// [`StoreError::Retry`] while PostgreSQL is away.
@@ -134,7 +165,8 @@ impl Store {
         let confirmed = sqlx::query(
             "update rivermouth.offsets
              set complete_to_at = greatest(complete_to_at, to_timestamp($4::double precision / 1000)), updated_at = now()
-             where topic_id = $1 and partition = $2 and next_offset = $3",
+             where topic_id = $1 and partition = $2 and next_offset = $3 and rebuild_from is null
+               and truncated_offset is null",
         )
         .bind(topic_id)
         .bind(place.partition)
@@ -161,7 +193,8 @@ pub(crate) async fn advance(
         "update rivermouth.offsets
          set next_offset = $4, updated_at = now(),
              complete_to_at = greatest(complete_to_at, to_timestamp($5::double precision / 1000))
-         where topic_id = $1 and partition = $2 and next_offset = $3",
+         where topic_id = $1 and partition = $2 and next_offset = $3 and rebuild_from is null
+               and truncated_offset is null",
     )
     .bind(topic_id)
     .bind(place.partition)

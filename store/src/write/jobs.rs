@@ -19,7 +19,8 @@ impl Writing<'_> {
              on conflict (job_id) do update set
                  kind = excluded.kind, owner_id = excluded.owner_id, status = excluded.status,
                  progress = excluded.progress, message = excluded.message, error_code = excluded.error_code,
-                 error_message = excluded.error_message, updated_at = excluded.updated_at,
+                 error_message = excluded.error_message, created_at = excluded.created_at,
+                 updated_at = excluded.updated_at,
                  finished_at = excluded.finished_at, cursor = excluded.cursor",
         )
         .bind(column(rows, |row| row.job_id.as_str()))

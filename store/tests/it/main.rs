@@ -8,6 +8,7 @@ mod deliveries;
 mod history;
 mod leases;
 mod migrations;
+mod rebuild;
 mod sample;
 mod snapshots;
 mod write;
