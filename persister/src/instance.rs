@@ -138,7 +138,8 @@ struct Instance {
     tasks: Vec<(&'static str, JoinHandle<()>)>,
     /// Which worker has which partition.
     working: HashMap<Place, usize>,
-    stalled: mpsc::Receiver<Place>,
+    /// What the lookout wants done.
+    seen: mpsc::Receiver<Command>,
 }
 
 impl Instance {
@@ -162,10 +163,10 @@ impl Instance {
         }
         let upkeep = keep_up(Arc::clone(&shared), own.clone());
         tasks.push(("persister upkeep", own.spawn("persister upkeep", upkeep)));
-        let (tell, stalled) = mpsc::channel(COMMANDS_MAX);
-        let lookout = look_out(Arc::clone(&shared), own.clone(), move |place| {
+        let (tell, seen) = mpsc::channel(COMMANDS_MAX);
+        let lookout = look_out(Arc::clone(&shared), own.clone(), move |command| {
             // Full means that many are told already; the next look tells again.
-            let _ = tell.try_send(place);
+            let _ = tell.try_send(command);
         });
         tasks.push(("persister lookout", own.spawn("persister lookout", lookout)));
         Instance {
@@ -176,7 +177,7 @@ impl Instance {
             workers,
             tasks,
             working: HashMap::new(),
-            stalled,
+            seen,
         }
     }
 
@@ -204,7 +205,7 @@ impl Instance {
                 tokio::select! {
                     () = shutdown.started() => break,
                     () = tokio::time::sleep_until(until) => break,
-                    Some(place) = self.stalled.recv() => self.reset(place),
+                    Some(command) = self.seen.recv() => self.pass_on(command),
                 }
             }
         }
@@ -295,10 +296,10 @@ impl Instance {
         Some(stopped)
     }
 
-    fn reset(&self, place: Place) {
-        if let Some(worker) = self.working.get(&place) {
+    fn pass_on(&self, command: Command) {
+        if let Some(worker) = self.working.get(command.place()) {
             // A worker too busy to listen does not stand still.
-            let _ = self.workers[*worker].try_send(Command::Reset(place));
+            let _ = self.workers[*worker].try_send(command);
         }
     }
 

@@ -21,6 +21,8 @@ pub(crate) struct Lane {
     committed: i64,
     /// Records below were handed out already.
     read: i64,
+    /// Records below were dealt with before a rebuild: their dead letters are in their topic.
+    dead_from: i64,
     channels: Channels,
 }
 
@@ -33,6 +35,8 @@ pub(crate) enum Setback {
     StoreAway(String),
     /// The log or the registry is away: this partition waits.
     Waiting(String),
+    /// A rebuild removes the partition's rows and has more to remove: go on with it.
+    Removing,
     /// A defect or a wrong setting: shout, and try again much later.
     Defect(String),
 }
@@ -64,6 +68,11 @@ impl Lane {
     /// that is recorded as its floor.
     pub(crate) async fn open(shared: &Shared, place: Place) -> Result<Lane, Setback> {
         let progress = match shared.ports.store.progress(&place).await? {
+            Some(progress) if progress.removing => {
+                let way = shared.ports.store.make_way(&place).await?;
+                tracing::debug!(%place, ?way, "removing what is to be rebuilt");
+                return Err(Setback::Removing);
+            }
             Some(progress) => progress,
             None => {
                 let watermarks = shared
@@ -80,6 +89,7 @@ impl Lane {
             place,
             committed: progress.next,
             read: progress.next,
+            dead_from: progress.rebuild_to.unwrap_or(0),
             channels: Channels::new(),
         })
     }
@@ -230,10 +240,14 @@ impl Lane {
 
     async fn commit(&mut self, shared: &Shared, built: Built) -> Result<(), Setback> {
         let Built { batch, void } = built;
-        if !batch.quarantine.is_empty() {
+        let known = batch
+            .quarantine
+            .partition_point(|row| row.offset < self.dead_from);
+        let dead = &batch.quarantine[known..];
+        if !dead.is_empty() {
             shared
                 .dead
-                .append(&self.place, &batch.quarantine)
+                .append(&self.place, dead)
                 .await
                 .map_err(|reason| Setback::Waiting(format!("dead letters: {reason}")))?;
         }

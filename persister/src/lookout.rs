@@ -12,6 +12,7 @@ use store::Place;
 use crate::instance::Shared;
 use crate::lane::now_ms;
 use crate::metrics::Numbers;
+use crate::worker::Command;
 
 /// The clocks of brokers and persisters are taken to agree within this: a quiet partition is called complete up to
 /// this long ago only.
@@ -44,6 +45,11 @@ impl Standings {
         self.numbers.forget(place);
     }
 
+    /// Whether the partition still stands where it was seen.
+    fn stands_at(&self, place: &Place, committed: i64) -> bool {
+        self.lock().get(place) == Some(&committed)
+    }
+
     fn all(&self) -> Vec<(Place, i64)> {
         let places = self.lock();
         places
@@ -58,8 +64,19 @@ impl Standings {
     }
 }
 
-/// Looks at every partition, again and again; `stalled` is told of those whose reader stands still.
-pub(crate) async fn look_out(shared: Arc<Shared>, shutdown: Shutdown, stalled: impl Fn(Place)) {
+/// What was seen of a partition.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Seen {
+    /// Everything is stored, or it could not be told.
+    Level,
+    /// Records wait to be stored.
+    Lagging,
+    /// Somebody else has moved the offset, which a partition without new records would never notice.
+    Moved,
+}
+
+/// Looks at every partition, again and again; `tell` hears which have to begin again.
+pub(crate) async fn look_out(shared: Arc<Shared>, shutdown: Shutdown, tell: impl Fn(Command)) {
     // Where a partition was first seen to lag, and when.
     let mut lagging: HashMap<Place, (i64, Instant)> = HashMap::new();
     loop {
@@ -71,9 +88,15 @@ pub(crate) async fn look_out(shared: Arc<Shared>, shutdown: Shutdown, stalled: i
             if shutdown.is_started() {
                 return;
             }
-            if !lags(&shared, &place, committed).await {
-                lagging.remove(&place);
-                continue;
+            match look(&shared, &place, committed).await {
+                Seen::Lagging => {}
+                seen => {
+                    lagging.remove(&place);
+                    if seen == Seen::Moved {
+                        tell(Command::Reopen(place));
+                    }
+                    continue;
+                }
             }
             let (seen_at, since) = *lagging
                 .entry(place.clone())
@@ -82,14 +105,14 @@ pub(crate) async fn look_out(shared: Arc<Shared>, shutdown: Shutdown, stalled: i
                 lagging.insert(place, (committed, Instant::now()));
             } else if since.elapsed() > STALL {
                 lagging.remove(&place);
-                stalled(place);
+                tell(Command::Reset(place));
             }
         }
     }
 }
 
-/// Whether records wait to be stored; tells the numbers, and confirms a partition that has none.
-async fn lags(shared: &Shared, place: &Place, committed: i64) -> bool {
+/// Looks at one partition; tells the numbers, and confirms it where no records wait.
+async fn look(shared: &Shared, place: &Place, committed: i64) -> Seen {
     let asked_ms = now_ms();
     let watermarks = match shared
         .ports
@@ -100,7 +123,7 @@ async fn lags(shared: &Shared, place: &Place, committed: i64) -> bool {
         Ok(watermarks) => watermarks,
         Err(error) => {
             tracing::debug!(%place, %error, "the end of a partition is not known");
-            return false;
+            return Seen::Level;
         }
     };
     let lag = watermarks.high.saturating_sub(committed).max(0);
@@ -108,18 +131,20 @@ async fn lags(shared: &Shared, place: &Place, committed: i64) -> bool {
         .numbers
         .standing(place, lag, retention_used(watermarks, lag));
     if lag > 0 {
-        return true;
+        return Seen::Lagging;
     }
     let complete_to_ms = asked_ms - CLOCKS_APART_MS;
-    if let Err(error) = shared
-        .ports
-        .store
-        .confirm(place, committed, complete_to_ms)
-        .await
-    {
-        tracing::debug!(%place, %error, "a quiet partition could not be confirmed");
+    let store = &shared.ports.store;
+    match store.confirm(place, committed, complete_to_ms).await {
+        Ok(true) => Seen::Level,
+        // Unless it was this instance that moved it meanwhile.
+        Ok(false) if shared.standings.stands_at(place, committed) => Seen::Moved,
+        Ok(false) => Seen::Level,
+        Err(error) => {
+            tracing::debug!(%place, %error, "a quiet partition could not be confirmed");
+            Seen::Level
+        }
     }
-    false
 }
 
 /// How much of what the log holds is not stored yet: what retention may take next.

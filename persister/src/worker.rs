@@ -37,6 +37,20 @@ pub(crate) enum Command {
     },
     /// Its reader stands still: set it again.
     Reset(Place),
+    /// Somebody else has moved its offset: begin again from there.
+    Reopen(Place),
+}
+
+impl Command {
+    /// The partition it is about.
+    pub(crate) fn place(&self) -> &Place {
+        match self {
+            Command::Take(place)
+            | Command::Give { place, .. }
+            | Command::Reset(place)
+            | Command::Reopen(place) => place,
+        }
+    }
 }
 
 enum Slot {
@@ -107,6 +121,12 @@ impl Worker {
                 if let Some(Slot::Open(lane)) = self.slots.get(&key) {
                     self.shared.numbers.stalls.inc();
                     tracing::warn!(place = %lane.place(), next = lane.committed(), "a reader stands still before the log's end, setting it again");
+                    self.close(&key, Duration::ZERO);
+                }
+            }
+            Command::Reopen(place) => {
+                let key = key(&place);
+                if matches!(self.slots.get(&key), Some(Slot::Open(_))) {
                     self.close(&key, Duration::ZERO);
                 }
             }
@@ -279,6 +299,7 @@ impl Worker {
                 tracing::warn!(%topic, partition, reason, ?pause, "a partition waits");
                 self.close(key, pause);
             }
+            Setback::Removing => self.close(key, Duration::ZERO),
             Setback::Defect(reason) => {
                 tracing::error!(%topic, partition, reason, "a partition cannot be stored");
                 self.close(key, DEFECT_PAUSE);
