@@ -23,8 +23,8 @@ pub use flaw::{Code, Flaw, Weight};
 pub use kafka::{KafkaConfig, KafkaLog, KafkaReader};
 pub use log::Log;
 pub use pin_watch::{Flaws, PinWatch, Standing, is_lost};
-pub use pins::{Pin, PinError, Pins, RepinError, pin, pinned, repin};
+pub use pins::{Pin, PinError, Pins, RepinError, pin, pin_as, pinned, repin};
 pub use reader::Reader;
 pub use record::{
-    Append, Appended, Fetched, Headers, Needs, Record, TopicFacts, TopicSpec, Watermarks,
+    Append, Appended, Fetched, Headers, Needs, Record, Retention, TopicFacts, TopicSpec, Watermarks,
 };

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use crate::{
     Append, AppendError, BrokerError, Delivery, EmbeddedConfig, EmbeddedLog, Flaw, KafkaConfig,
-    KafkaLog, Needs, Reader, TopicFacts, TopicSpec, Watermarks,
+    KafkaLog, Needs, Reader, Retention, TopicFacts, TopicSpec, Watermarks,
 };
 
 /// A durable, partitioned, ordered log. A clone is cheap and is the same log.
@@ -59,6 +59,16 @@ impl Log {
         match self {
             Log::Kafka(log) => log.examine(specs, needs).await,
             Log::Embedded(log) => log.examine(specs).await,
+        }
+    }
+
+    /// When a topic's oldest records may go, as it is set now. A compacted topic keeps the last of each key for ever.
+    ///
+    /// Errors: as [`Log::describe`], and `Refused` when settings may not be asked for.
+    pub async fn retention(&self, topic: &str) -> Result<Retention, BrokerError> {
+        match self {
+            Log::Kafka(log) => log.retention(topic).await,
+            Log::Embedded(log) => log.retention(topic),
         }
     }
 

@@ -133,6 +133,15 @@ pub struct TopicFacts {
     pub partitions: u32,
 }
 
+/// When a topic's oldest records may go.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Retention {
+    /// Older than this, ms; `None`: age alone removes nothing.
+    pub ms: Option<i64>,
+    /// When the partition holds more than this, bytes; `None`: no limit.
+    pub bytes: Option<i64>,
+}
+
 impl Fetched {
     /// The topic and partition it is about.
     pub fn place(&self) -> (&Arc<str>, i32) {

@@ -31,7 +31,9 @@ use self::disk::Disk;
 use self::partition::{Partition, Topic};
 use self::queue::{Pending, Queue};
 use crate::delivery::delivery;
-use crate::{Append, AppendError, BrokerError, Delivery, Flaw, TopicFacts, TopicSpec, Watermarks};
+use crate::{
+    Append, AppendError, BrokerError, Delivery, Flaw, Retention, TopicFacts, TopicSpec, Watermarks,
+};
 
 /// See [`Log::Embedded`](crate::Log::Embedded). Dropping the last clone closes it without waiting for
 /// what is queued.
@@ -110,6 +112,17 @@ impl EmbeddedLog {
             }
         }
         Ok(flaws)
+    }
+
+    pub(crate) fn retention(&self, topic: &str) -> Result<Retention, BrokerError> {
+        let topic = self.0.shared.topic(topic)?;
+        Ok(match topic.stored.compact {
+            true => Retention::default(),
+            false => Retention {
+                ms: topic.stored.retention_ms.filter(|ms| *ms >= 0),
+                bytes: topic.stored.retention_bytes.filter(|bytes| *bytes >= 0),
+            },
+        })
     }
 
     pub(crate) async fn describe(&self, topic: &str) -> Result<TopicFacts, BrokerError> {

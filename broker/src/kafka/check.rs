@@ -3,7 +3,7 @@
 use std::collections::HashMap;
 
 use super::config::BATCH_BYTES_MAX;
-use crate::{Code, Flaw, Needs, TopicSpec};
+use crate::{Code, Flaw, Needs, Retention, TopicSpec};
 
 /// A topic as it is, with its settings.
 pub(super) struct Seen {
@@ -53,6 +53,21 @@ pub(super) fn settings(spec: &TopicSpec, replication: i32) -> Vec<(&'static str,
 
 fn policy(spec: &TopicSpec) -> &'static str {
     if spec.compact { "compact" } else { "delete" }
+}
+
+/// When a topic with these settings lets its oldest records go.
+pub(super) fn retention(config: &HashMap<String, String>) -> Retention {
+    let deletes = config
+        .get("cleanup.policy")
+        .is_some_and(|policy| policy.contains("delete"));
+    let limit = |key: &str| {
+        let limit: i64 = config.get(key)?.parse().ok()?;
+        (deletes && limit >= 0).then_some(limit)
+    };
+    Retention {
+        ms: limit("retention.ms"),
+        bytes: limit("retention.bytes"),
+    }
 }
 
 /// Everything about an existing topic that is not as it was asked for. Kinder settings are fine.

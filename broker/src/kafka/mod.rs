@@ -28,7 +28,8 @@ pub use reader::KafkaReader;
 use self::producer::Producer;
 use self::query::Query;
 use crate::{
-    Append, AppendError, BrokerError, Delivery, Flaw, Needs, TopicFacts, TopicSpec, Watermarks,
+    Append, AppendError, BrokerError, Delivery, Flaw, Needs, Retention, TopicFacts, TopicSpec,
+    Watermarks,
 };
 
 /// See [`Log::Kafka`](crate::Log::Kafka).
@@ -66,6 +67,10 @@ impl KafkaLog {
         needs: &Needs,
     ) -> Result<Vec<Flaw>, BrokerError> {
         topics::examine(&self.0.config, &self.0.query, specs, needs).await
+    }
+
+    pub(crate) async fn retention(&self, topic: &str) -> Result<Retention, BrokerError> {
+        topics::retention(&self.0.config, &self.0.query, topic).await
     }
 
     pub(crate) async fn describe(&self, topic: &str) -> Result<TopicFacts, BrokerError> {

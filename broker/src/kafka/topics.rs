@@ -12,7 +12,7 @@ use super::config::KafkaConfig;
 use super::context::Context;
 use super::error::{broker_error, kafka_error};
 use super::query::Query;
-use crate::{BrokerError, Flaw, Needs, TopicSpec, Weight};
+use crate::{BrokerError, Flaw, Needs, Retention, TopicSpec, Weight};
 
 /// How long a new topic may take to be known to all brokers.
 const SPREADING: Duration = Duration::from_secs(5);
@@ -42,6 +42,18 @@ pub(crate) async fn examine(
     let result = topics.examine(specs, needs).await;
     topics.close().await;
     result
+}
+
+/// See [`Log::retention`](crate::Log::retention).
+pub(crate) async fn retention(
+    config: &KafkaConfig,
+    query: &Query,
+    topic: &str,
+) -> Result<Retention, BrokerError> {
+    let topics = Topics::open(config, query)?;
+    let result = topics.config(topic).await;
+    topics.close().await;
+    result.map(|config| check::retention(&config))
 }
 
 struct Topics<'a> {

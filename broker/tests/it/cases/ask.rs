@@ -177,3 +177,20 @@ pub async fn a_topic_keeps_its_identity(bed: &Bed) {
     assert_eq!((facts.partitions, other.partitions), (1, 5));
     assert_ne!(facts.id, other.id);
 }
+
+pub async fn a_topic_says_when_its_oldest_records_may_go(bed: &Bed) {
+    let spec = broker::TopicSpec {
+        retention_ms: Some(90_000_000),
+        ..bed.spec(1)
+    };
+    let compact = broker::TopicSpec {
+        compact: true,
+        ..bed.spec(1)
+    };
+    let specs = [spec, compact];
+    bed.log.ensure_topics(&specs, true).await.unwrap();
+    let said = bed.log.retention(&specs[0].name).await.unwrap();
+    assert_eq!((said.ms, said.bytes), (Some(90_000_000), None));
+    let said = bed.log.retention(&specs[1].name).await.unwrap();
+    assert_eq!((said.ms, said.bytes), (None, None));
+}
