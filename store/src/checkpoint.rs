@@ -63,7 +63,8 @@ struct ProducerRow {
 
 impl Store {
     /// The state of `place` and of `channels` with their last `tail` events, all as of one moment; `None` while no
-    /// persister has begun with the partition.
+    /// persister has begun with the partition, or when the log was cut below what is stored: the state would be that
+    /// of events the log no longer has.
     ///
     /// # Errors
     /// [`StoreError::Retry`] while PostgreSQL is away.
@@ -115,7 +116,8 @@ struct Reading<'a> {
 impl Reading<'_> {
     async fn offset(&mut self) -> Result<Option<(i64, i64)>, sqlx::Error> {
         sqlx::query_as(
-            "select next_offset, floor_offset from rivermouth.offsets where topic_id = $1 and partition = $2",
+            "select next_offset, floor_offset from rivermouth.offsets
+             where topic_id = $1 and partition = $2 and truncated_offset is null",
         )
         .bind(self.topic_id)
         .bind(self.partition)

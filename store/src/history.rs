@@ -282,10 +282,16 @@ impl Store {
 }
 
 impl Progress {
-    /// Whether what was read up to `until` was there all the time. The offset moves back when a rebuild begins, and
-    /// never else.
+    /// The rows are those of the log below this offset.
+    #[must_use]
+    pub fn held(&self) -> i64 {
+        self.truncated.map_or(self.next, |end| end.min(self.next))
+    }
+
+    /// Whether what was read up to `until` was there all the time. The offset moves back when a rebuild begins or the
+    /// log is found truncated, and never else.
     fn still_has(&self, until: i64) -> Result<(), StoreError> {
-        if self.next < until {
+        if self.held() < until {
             return Err(StoreError::retry(DURING, "its rows are being rebuilt"));
         }
         Ok(())

@@ -1,5 +1,6 @@
 //! Where a record lies: topic, generation and partition, and the small number PostgreSQL knows a topic by.
 
+use std::collections::BTreeMap;
 use std::fmt;
 
 use crate::{Store, StoreError};
@@ -72,6 +73,26 @@ impl Store {
             known.insert((place.topic.clone(), place.generation), id);
         }
         Ok(found.map(|(id,)| id))
+    }
+
+    /// The newest generation of each topic of which anything was ever stored.
+    ///
+    /// # Errors
+    /// [`StoreError::Retry`] while PostgreSQL is away.
+    pub async fn generations(&self) -> Result<BTreeMap<String, u16>, StoreError> {
+        const DURING: &str = "looking up generations";
+        self.within(DURING, async {
+            let newest: Vec<(String, i32)> = sqlx::query_as(
+                "select topic, max(generation) from rivermouth.topics group by topic",
+            )
+            .fetch_all(&self.pool)
+            .await
+            .map_err(|error| StoreError::from_sqlx(DURING, error))?;
+            // The column's check keeps it within bounds.
+            let bounded = |(topic, generation)| (topic, u16::try_from(generation).unwrap_or(u16::MAX));
+            Ok(newest.into_iter().map(bounded).collect())
+        })
+        .await
     }
 
     fn known_topic_id(&self, place: &Place) -> Option<i16> {
