@@ -10,6 +10,7 @@ mod history;
 mod message;
 mod publish;
 mod rescue;
+mod snapshot;
 mod subscribe;
 
 use schemas::Channel;
@@ -19,6 +20,7 @@ use crate::ProtocolError;
 pub use history::{History, Order};
 pub use message::{parse, parse_ack, parse_publish};
 pub use publish::Publish;
+pub use snapshot::Snapshot;
 pub use subscribe::{Since, Subscribe, parse_durable, parse_types, parse_window};
 
 /// Largest message in bytes.
@@ -77,6 +79,8 @@ pub enum Call {
     },
     /// A page of the past.
     History(History),
+    /// The state of a channel.
+    Snapshot(Snapshot),
     /// A method of the protocol that this version does not serve: its name.
     Unserved(&'static str),
 }

@@ -11,7 +11,7 @@ use serde_json::{Value, json};
 use schemas::Channel;
 
 use crate::client::{self, Call, Message, Publish, Since, Subscribe};
-use crate::server::{self, Connected, EventFrame, GapReason};
+use crate::server::{self, Connected, EventFrame, GapReason, Subscription};
 use crate::{Cursors, ErrorName, Position, ProtocolError};
 
 fn path(name: &str) -> PathBuf {
@@ -129,6 +129,7 @@ fn describe_call(call: &Call) -> Value {
             "channel": h.channel, "after": h.after, "before": h.before, "from": h.from, "to": h.to,
             "types": h.types, "limit": h.limit, "order": format!("{:?}", h.order()).to_lowercase(),
         }}),
+        Call::Snapshot(s) => json!({"snapshot": {"channel": s.channel, "at": s.at}}),
         Call::Unserved(name) => json!({"unserved": name}),
     }
 }
@@ -220,6 +221,19 @@ fn server_messages() -> Vec<(&'static str, Vec<u8>)> {
         prev: None,
         ..durable
     };
+    let begun = Subscription {
+        channel: "session.42",
+        cursor: &one,
+        recovered: true,
+        was_recovering: true,
+        snapshot: None,
+    };
+    let state = br#"{"jobId":"9f","status":"running","progress":50,"message":null,"error":null,"ownerId":"u1","kind":"export","createdAt":1763683200000,"updatedAt":1763683200123,"finishedAt":null}"#;
+    let with_state = Subscription {
+        channel: "jobs.9f",
+        snapshot: Some(state),
+        ..begun
+    };
     let frames = [server::event(&first), server::event(&durable)];
     let lost = server::gap_data(Some(&one), Some(&two), GapReason::Retention);
     let denied = ProtocolError::denied("no right to read session.43");
@@ -267,10 +281,19 @@ fn server_messages() -> Vec<(&'static str, Vec<u8>)> {
         ),
         (
             "response of subscribe",
-            server::response(
-                "1",
-                &json!({"channel": "session.42", "cursor": one, "recovered": true, "wasRecovering": true}),
-            ),
+            server::response_raw("1", &server::subscription(&begun)),
+        ),
+        (
+            "response of subscribe, with a snapshot",
+            server::response_raw("1", &server::subscription(&with_state)),
+        ),
+        (
+            "response of snapshot",
+            server::response_raw("1", &server::snapshot(&two, state)),
+        ),
+        (
+            "snapshot on a stream",
+            server::snapshot_event("jobs.9f", &two, state),
         ),
         (
             "response of connect",
@@ -315,7 +338,10 @@ fn server_messages() -> Vec<(&'static str, Vec<u8>)> {
             "subscribed",
             server::subscribed(
                 "session.42",
-                &json!({"channel": "session.42", "cursor": one, "recovered": true, "wasRecovering": false}),
+                &server::subscription(&Subscription {
+                    was_recovering: false,
+                    ..begun
+                }),
             ),
         ),
         ("token_expiring", server::token_expiring(NOW)),

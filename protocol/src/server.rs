@@ -4,12 +4,15 @@
 //! Bytes are written straight into one buffer. An event's frame is made once and shared by all its
 //! readers, and `data` goes through untouched, so every transport, node and tier says the same bytes.
 
+mod state;
 mod text;
 
 use serde_json::Value;
 
 use crate::ProtocolError;
 use text::Object;
+
+pub use state::{Subscription, snapshot, snapshot_event, subscription};
 
 /// The name of this protocol, as offered and answered in `Sec-WebSocket-Protocol`.
 pub const PROTOCOL: &str = "rivermouth.v1";
@@ -167,7 +170,8 @@ pub fn response(id: &str, data: &Value) -> Vec<u8> {
     out.end()
 }
 
-/// A response whose data is JSON text already: what [`history`] and [`Connected::data`] give.
+/// A response whose data is JSON text already: what [`history`], [`snapshot`], [`subscription`] and
+/// [`Connected::data`] give.
 pub fn response_raw(id: &str, data: &[u8]) -> Vec<u8> {
     let mut out = Object::with_capacity(64 + id.len() + data.len());
     out.text("type", "response");
@@ -299,10 +303,10 @@ pub fn heartbeat(now_ms: i64, cursor: Option<&str>) -> Vec<u8> {
     out.end()
 }
 
-/// The subscription a path like `/ws/session/{id}` made; data as the response of `subscribe`.
-pub fn subscribed(channel: &str, data: &Value) -> Vec<u8> {
+/// The subscription a path like `/ws/session/{id}` made; `data` is [`subscription`].
+pub fn subscribed(channel: &str, data: &[u8]) -> Vec<u8> {
     let mut out = control_in("subscribed", channel);
-    out.value("data", data);
+    out.raw("data", data);
     out.end()
 }
 

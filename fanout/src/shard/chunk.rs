@@ -3,7 +3,6 @@
 use std::sync::Arc;
 
 use protocol::{ErrorName, ProtocolError, close, server};
-use serde_json::json;
 use tokio::time::Instant;
 
 use super::{Shard, deliver::is_websocket, deliver::line_of};
@@ -139,19 +138,20 @@ impl Shard {
         if !is_websocket(&self.conns[index]) {
             return;
         }
-        let cursor = self.cursor_of(key, at);
+        let cursor = self.cursor_of(key, at).unwrap_or_default();
         let Some(sub) = self.conns[index].sub(key.serial) else {
             return;
         };
         let asked = sub.asked.clone();
-        let data = json!({
-            "channel": asked.as_str(),
-            "cursor": cursor,
-            "recovered": recovered,
-            "wasRecovering": start.was_recovering,
+        let data = server::subscription(&server::Subscription {
+            channel: asked.as_str(),
+            cursor: &cursor,
+            recovered,
+            was_recovering: start.was_recovering,
+            snapshot: None,
         });
         let message = match request {
-            Some(id) => server::response(&id, &data),
+            Some(id) => server::response_raw(&id, &data),
             None => server::subscribed(asked.as_str(), &data),
         };
         self.say(index, line_of(message));

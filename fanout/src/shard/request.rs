@@ -160,6 +160,14 @@ impl Shard {
             Call::Publish(publish) => self.publish(key, id, who, publish),
             Call::Ack { channel, cursor } => self.ack(index, id.as_deref(), &channel, &cursor),
             Call::History(asked) => self.history(key, id, who, asked),
+            Call::Snapshot(_) => {
+                self.refuse(
+                    index,
+                    id.as_deref(),
+                    None,
+                    &ProtocolError::unserved("snapshot"),
+                );
+            }
             Call::Unserved(method) => {
                 self.refuse(index, id.as_deref(), None, &ProtocolError::unserved(method));
             }

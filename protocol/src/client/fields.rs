@@ -72,6 +72,8 @@ pub(super) struct Fields<'a> {
     #[serde(borrow)]
     pub(super) cursor: Option<&'a RawValue>,
     #[serde(borrow)]
+    pub(super) at: Option<&'a RawValue>,
+    #[serde(borrow)]
     pub(super) after: Option<&'a RawValue>,
     #[serde(borrow)]
     pub(super) before: Option<&'a RawValue>,

@@ -12,7 +12,9 @@ use schemas::{Channel, EventName};
 use super::fields::{self, Fields, Outside};
 use super::rescue::{is_request_id, rescue};
 use super::subscribe::parse_durable;
-use super::{Call, History, KeptAck, MESSAGE_BYTES_MAX, Message, Publish, Refused, Subscribe};
+use super::{
+    Call, History, KeptAck, MESSAGE_BYTES_MAX, Message, Publish, Refused, Snapshot, Subscribe,
+};
 use crate::ProtocolError;
 
 /// Reads one message of a client: one JSON text without its newline.
@@ -165,7 +167,7 @@ fn call(outside: &Outside<'_>, named: &mut Option<String>) -> Result<Call, Proto
             cursor: fields::need(fields.cursor, "cursor", "a string")?,
         },
         "history" => Call::History(History::read(&fields, channel()?)?),
-        "snapshot" => Call::Unserved("snapshot"),
+        "snapshot" => Call::Snapshot(Snapshot::read(&fields, channel()?)?),
         "presence.get" => Call::Unserved("presence.get"),
         "presence.update" | "presence:update" | "presence_update" => {
             Call::Unserved("presence.update")

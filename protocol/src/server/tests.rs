@@ -201,7 +201,7 @@ fn control_events_are_as_the_protocol_spells_them() {
             r#"{"type":"event","event":"heartbeat","timestamp":7,"cursor":"s1"}"#,
         ),
         (
-            subscribed("user.u1", &json!({"recovered": true})),
+            subscribed("user.u1", br#"{"recovered":true}"#),
             r#"{"type":"event","channel":"user.u1","event":"subscribed","data":{"recovered":true}}"#,
         ),
         (

@@ -91,7 +91,6 @@ fn only_an_ack_may_come_without_an_id() {
 #[test]
 fn known_methods_that_are_not_served_are_told_from_unknown_ones() {
     for name in [
-        "snapshot",
         "presence.get",
         "presence.update",
         "replay",
