@@ -17,6 +17,9 @@ const ANSWERS: Duration = Duration::from_secs(2);
 /// How long nothing is done about single partitions after something was, in units of the patience: the first
 /// time, and at most, as long as it does not help.
 const PAUSE_TIMES: std::ops::RangeInclusive<u32> = 1..=10;
+/// Between clients that break by themselves, as long as none works: the first pause doubles up to the last.
+const BREAKS: std::ops::RangeInclusive<Duration> =
+    Duration::from_millis(250)..=Duration::from_secs(5);
 
 /// The outcomes of one kind of work of one client and its successors. Pure: time is passed in.
 #[derive(Debug)]
@@ -27,6 +30,8 @@ pub(crate) struct Cure {
     places: HashMap<Place, Ailing>,
     /// New clients since the last success.
     barren: u32,
+    /// Clients that broke by themselves since the last success, and when the last one was replaced.
+    broke: Option<(u32, Instant)>,
     /// The partition that the client was last replaced for.
     treated: Option<Treated>,
 }
@@ -57,6 +62,7 @@ impl Cure {
             since: None,
             places: HashMap::new(),
             barren: 0,
+            broke: None,
             treated: None,
         }
     }
@@ -65,6 +71,7 @@ impl Cure {
     pub(crate) fn well(&mut self, topic: &str, partition: i32) {
         self.since = None;
         self.barren = 0;
+        self.broke = None;
         if !self.places.is_empty() {
             self.places.remove(&(topic.into(), partition));
         }
@@ -75,6 +82,22 @@ impl Cure {
         {
             self.treated = None;
         }
+    }
+
+    /// How long to wait before a client that broke by itself is replaced; zero the first time.
+    pub(crate) fn pause(&self, now: Instant) -> Duration {
+        let Some((count, last)) = self.broke else {
+            return Duration::ZERO;
+        };
+        let pause = BREAKS.start().saturating_mul(1 << (count - 1).min(8));
+        (last + pause.min(*BREAKS.end())).saturating_duration_since(now)
+    }
+
+    /// A client that broke by itself was replaced.
+    pub(crate) fn broke(&mut self, now: Instant) {
+        let count = self.broke.map_or(0, |(count, _)| count);
+        self.broke = Some((count.saturating_add(1), now));
+        self.begin();
     }
 
     /// Partitions that fail, whose leaders nobody has heard of yet.
@@ -242,6 +265,22 @@ mod tests {
         cure.well("t", 0);
         assert!(!cure.ill("t", 0, at(4000), 0));
         assert!(cure.ill("t", 0, at(4005), 0), "a success resets that");
+    }
+
+    #[test]
+    fn clients_that_break_one_after_the_other_are_replaced_less_and_less_often() {
+        let (mut cure, at) = cure();
+        let pause = |cure: &Cure| cure.pause(at(0)).as_millis();
+        assert_eq!(pause(&cure), 0);
+        let mut pauses = Vec::new();
+        for _ in 0..7 {
+            cure.broke(at(0));
+            pauses.push(pause(&cure));
+        }
+        assert_eq!(pauses, [250, 500, 1000, 2000, 4000, 5000, 5000]);
+        assert_eq!(cure.pause(at(5)), Duration::ZERO);
+        cure.well("t", 0);
+        assert_eq!(pause(&cure), 0, "a success resets that");
     }
 
     #[test]

@@ -20,6 +20,7 @@ pub(crate) fn append_error(code: Code, maybe_stored: bool) -> AppendError {
         | Code::InvalidProducerEpoch
         | Code::InvalidProducerIdMapping => AppendError::Fatal,
         _ if maybe_stored => AppendError::Unknown,
+        Code::ThrottlingQuotaExceeded => AppendError::Full,
         Code::MessageSizeTooLarge | Code::MessageBatchTooLarge | Code::InvalidMessageSize => {
             AppendError::TooLarge
         }

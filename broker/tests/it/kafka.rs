@@ -5,9 +5,7 @@ use std::time::Duration;
 use broker::{AppendError, BrokerError, Fetched, KafkaConfig, Log};
 use rdkafka::ClientConfig;
 use rdkafka::admin::{AdminOptions, NewTopic, TopicReplication};
-use rdkafka::mocking::MockCluster;
 use rdkafka::producer::{BaseRecord, DefaultProducerContext, Producer, ThreadedProducer};
-use rdkafka::types::{RDKafkaApiKey, RDKafkaRespErr};
 
 use crate::bed::{Bed, DEADLINE, admin, next, read_to_end, record, text};
 
@@ -169,41 +167,6 @@ async fn a_partition_that_does_not_exist_fails_while_others_go_on() {
     bed.put(&topic, 0, "k", "v").await;
     assert_eq!(read_to_end(&mut reader, 1).await.0.len(), 1);
     bed.clean().await;
-}
-
-/// librdkafka's own broker double: the real one cannot be made to break a producer at will.
-#[tokio::test(flavor = "multi_thread")]
-async fn a_fatal_producer_is_replaced_and_the_log_goes_on() {
-    let mock = MockCluster::new(1).unwrap();
-    mock.create_topic("t", 1, 1).unwrap();
-    let mut config = KafkaConfig::new(mock.bootstrap_servers());
-    config.delivery_timeout = Duration::from_secs(2);
-    let log = Log::kafka(config).await.unwrap();
-    log.append(record("t", 0, "k", "before"))
-        .unwrap()
-        .await
-        .unwrap();
-    // Out of sequence at the head of the line: librdkafka takes it for its own fault and gives up.
-    let desynchronised = RDKafkaRespErr::RD_KAFKA_RESP_ERR_OUT_OF_ORDER_SEQUENCE_NUMBER;
-    mock.request_errors(RDKafkaApiKey::Produce, &[desynchronised]);
-    let broken = log.append(record("t", 0, "k", "broken")).unwrap().await;
-    assert_eq!(broken, Err(AppendError::Fatal));
-    let healed = async {
-        loop {
-            let answer = match log.append(record("t", 0, "k", "after")) {
-                Ok(delivery) => delivery.await,
-                Err(error) => Err(error),
-            };
-            match answer {
-                Ok(_) => return,
-                Err(AppendError::Fatal | AppendError::Unknown) => {}
-                Err(other) => panic!("{other}"),
-            }
-        }
-    };
-    tokio::time::timeout(DEADLINE, healed)
-        .await
-        .expect("the log never took a record again");
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -10,6 +10,7 @@ mod child;
 mod cluster;
 mod embedded;
 mod kafka;
+mod kafka_codes;
 mod kafka_faults;
 
 /// Every case of `cases` on both logs.
@@ -51,6 +52,7 @@ on_both! {
     an_unknown_topic_is_called_unknown
     topics_are_checked_and_differences_named
     a_topic_keeps_its_identity
+    a_topic_says_when_its_oldest_records_may_go
     nodes_that_start_together_agree_on_the_pins
     a_topic_that_was_not_pinned_is_refused
     a_closed_log_takes_nothing_more

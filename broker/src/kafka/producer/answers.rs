@@ -22,6 +22,7 @@ pub(super) struct State {
     /// Tells it from its predecessors and successors.
     number: u64,
     broken: AtomicBool,
+    closed: AtomicBool,
     health: Arc<Health>,
     owner: Weak<Shared>,
 }
@@ -59,6 +60,7 @@ impl State {
         State {
             number: health.made.fetch_add(1, Ordering::Relaxed),
             broken: AtomicBool::new(false),
+            closed: AtomicBool::new(false),
             health: Arc::clone(health),
             owner,
         }
@@ -82,16 +84,10 @@ impl State {
         if self.broken.swap(true, Ordering::AcqRel) {
             return;
         }
-        let (owner, number) = (Weak::clone(&self.owner), self.number);
-        // Away from the producer's own thread, and from whoever holds it just now. Should there be no thread,
-        // the next append replaces it.
-        let _ = std::thread::Builder::new()
-            .name("kafka-producer-replace".into())
-            .spawn(move || {
-                if let Some(owner) = owner.upgrade() {
-                    let _ = owner.replace(number);
-                }
-            });
+        if let Some(owner) = self.owner.upgrade() {
+            // Not here and now: this is the producer's own thread, or somebody holds it.
+            owner.replace_soon(self.number);
+        }
     }
 
     pub(super) fn well(&self, topic: &str, partition: i32) {
@@ -111,16 +107,27 @@ impl State {
         if replace {
             self.broke();
         } else if let Some(owner) = self.owner.upgrade() {
-            owner.witness.look(&self.health);
+            owner.witness.look(&owner.runtime, &self.health);
         }
     }
 
-    /// An error of a producer that is being replaced says nothing about the record but that it may go again.
-    fn sort(&self, error: AppendError) -> AppendError {
-        match error {
-            AppendError::Unknown if self.is_broken() => AppendError::Fatal,
-            error => error,
+    /// What is left in a producer that is not replaced any more is unknown for good.
+    pub(super) fn close(&self) {
+        self.closed.store(true, Ordering::Release);
+    }
+
+    /// What goes down with a producer that is replaced may be appended again. librdkafka may also give it up
+    /// before it tells that the producer failed.
+    fn sort(&self, code: RDKafkaErrorCode, error: AppendError) -> AppendError {
+        let given_up = matches!(
+            code,
+            RDKafkaErrorCode::PurgeQueue | RDKafkaErrorCode::PurgeInflight
+        );
+        let lost = error == AppendError::Unknown && (given_up || self.is_broken());
+        if lost && !self.closed.load(Ordering::Acquire) {
+            return AppendError::Fatal;
         }
+        error
     }
 }
 
@@ -163,7 +170,7 @@ impl ProducerContext for Answers {
             Err((error, message)) => {
                 let code = error.rdkafka_error_code().unwrap_or(RDKafkaErrorCode::Fail);
                 let error = append_error(code, native::maybe_stored(message));
-                Err(self.0.sort(error))
+                Err(self.0.sort(code, error))
             }
         };
         match (&answer, result) {

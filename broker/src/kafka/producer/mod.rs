@@ -13,7 +13,7 @@ mod live;
 mod witness;
 
 use std::sync::{Arc, PoisonError, RwLock};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use rdkafka::producer::Producer as _;
 use tokio::runtime::Handle;
@@ -35,6 +35,7 @@ struct Shared {
     config: KafkaConfig,
     health: Arc<Health>,
     witness: Witness,
+    runtime: Handle,
     /// `None` once closed.
     live: RwLock<Option<Arc<Live>>>,
 }
@@ -44,7 +45,8 @@ impl Producer {
     pub(crate) fn new(config: KafkaConfig, query: Query) -> Result<Producer, BrokerError> {
         let shared = Arc::new(Shared {
             health: Health::new(PATIENCE),
-            witness: Witness::new(query, Handle::current()),
+            witness: Witness::new(query),
+            runtime: Handle::current(),
             config,
             live: RwLock::default(),
         });
@@ -89,6 +91,7 @@ impl Producer {
     pub(crate) async fn close(&self, deadline: Duration) -> Result<(), BrokerError> {
         let live = self.0.write().take();
         let Some(live) = live else { return Ok(()) };
+        live.state.close();
         let flushed = flush(Arc::clone(&live), deadline).await;
         // Dropping purges what is left (its deliveries resolve as unknown) and joins a thread.
         let _ = tokio::task::spawn_blocking(move || drop(live)).await;
@@ -109,7 +112,13 @@ impl Shared {
             Some(present) if present.state.number() != number => return Ok(()),
             Some(present) => present,
         };
-        match present.producer.client().fatal_error() {
+        let failed = present.producer.client().fatal_error();
+        let now = Instant::now();
+        if failed.is_some() && !self.health.cure().pause(now).is_zero() {
+            // Nothing was enqueued.
+            return Err(AppendError::Full);
+        }
+        match &failed {
             Some(reason) => {
                 tracing::error!(?reason, "the kafka producer failed and is replaced");
             }
@@ -121,9 +130,26 @@ impl Shared {
         })?;
         let old = live.replace(Arc::new(fresh));
         drop(live);
-        self.health.cure().begin();
+        match failed {
+            Some(_) => self.health.cure().broke(now),
+            None => self.health.cure().begin(),
+        }
         retire(old);
         Ok(())
+    }
+
+    /// Replaces the producer with this number as soon as may be, without anybody having to append.
+    fn replace_soon(self: &Arc<Self>, number: u64) {
+        let (shared, pause) = (
+            Arc::downgrade(self),
+            self.health.cure().pause(Instant::now()),
+        );
+        self.runtime.spawn(async move {
+            tokio::time::sleep(pause).await;
+            if let Some(shared) = shared.upgrade() {
+                let _ = shared.replace(number);
+            }
+        });
     }
 
     fn read(&self) -> std::sync::RwLockReadGuard<'_, Option<Arc<Live>>> {
@@ -138,6 +164,9 @@ impl Shared {
 impl Drop for Shared {
     fn drop(&mut self) {
         let live = self.live.get_mut().unwrap_or_else(PoisonError::into_inner);
+        if let Some(live) = live {
+            live.state.close();
+        }
         retire(live.take());
     }
 }
@@ -163,15 +192,13 @@ async fn flush(live: Arc<Live>, deadline: Duration) -> Result<(), BrokerError> {
 
 #[cfg(test)]
 mod tests {
-    use std::time::Instant;
-
     use super::*;
 
     fn present(producer: &Producer) -> Arc<State> {
         Arc::clone(&producer.0.read().as_ref().unwrap().state)
     }
 
-    /// Waits until the producer of this state is replaced, which happens on a thread of its own.
+    /// Waits until the producer of this state is replaced, which happens by itself.
     fn successor(producer: &Producer, of: &Arc<State>) -> Arc<State> {
         let end = Instant::now() + Duration::from_secs(20);
         while Arc::ptr_eq(&present(producer), of) {

@@ -22,30 +22,28 @@ const AT_ONCE: usize = 16;
 
 pub(super) struct Witness {
     query: Query,
-    runtime: Handle,
     /// One look at a time.
     looking: Arc<AtomicBool>,
 }
 
 impl Witness {
-    pub(super) fn new(query: Query, runtime: Handle) -> Witness {
+    pub(super) fn new(query: Query) -> Witness {
         Witness {
             query,
-            runtime,
             looking: Arc::default(),
         }
     }
 
     /// Asks until every leader concerned has answered once, its partition has recovered, or the look's time
     /// is over. Returns at once; from any thread.
-    pub(super) fn look(&self, health: &Arc<Health>) {
+    pub(super) fn look(&self, runtime: &Handle, health: &Arc<Health>) {
         if self.looking.swap(true, Ordering::AcqRel) {
             return;
         }
         let (query, looking) = (self.query.clone(), Arc::clone(&self.looking));
         // Ends with the producers, or with the runtime.
         let health = Arc::downgrade(health);
-        self.runtime.spawn(async move {
+        runtime.spawn(async move {
             let end = Instant::now() + LOOK;
             let mut turn = 0;
             while let Some(health) = health.upgrade()
