@@ -11,6 +11,8 @@ pub mod http;
 mod listener;
 mod metrics;
 pub mod origin;
+#[doc(hidden)]
+pub mod planted;
 pub mod registry;
 mod request;
 pub mod secret;
