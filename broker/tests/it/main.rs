@@ -9,6 +9,7 @@ mod cases;
 mod child;
 mod cluster;
 mod embedded;
+mod hazards;
 mod kafka;
 mod kafka_codes;
 mod kafka_faults;
