@@ -54,6 +54,14 @@ impl Wanted {
     }
 }
 
+/// A topic is another one than was pinned: nothing of it is read before an operator has acted.
+pub(crate) fn moved() -> ProtocolError {
+    ProtocolError::unavailable(
+        "the log is not the one this installation began with, an operator has to act",
+        30_000,
+    )
+}
+
 /// The log, or what stands before it, is away for now.
 pub(crate) fn away() -> ProtocolError {
     ProtocolError::unavailable("the log cannot be read just now", 1_000)

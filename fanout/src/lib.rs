@@ -5,12 +5,14 @@
 //! that are behind pull from the ring, the store or the log at their own pace ([`tier`], [`plan`]).
 #![cfg_attr(test, allow(clippy::unwrap_used))]
 
+mod allowance;
 mod chunk;
 mod event;
 mod guard;
 mod history;
 mod http;
 mod hub;
+mod kept;
 mod mailbox;
 mod metrics;
 mod node;
@@ -41,11 +43,13 @@ use tokio::{runtime::Handle, sync::mpsc};
 use tokio_util::sync::CancellationToken;
 
 use crate::{
+    allowance::Allowance,
     event::Framer,
     guard::Door,
     hub::{Hub, HubConfig},
+    kept::Keeper,
     mailbox::ToShard,
-    metrics::FanoutMetrics,
+    metrics::{FanoutMetrics, KeptMetrics},
     node::Node,
     place::Directory,
     shard::Shard,
@@ -171,10 +175,17 @@ impl Fanout {
         } else {
             config.hubs
         };
+        let watch = parts.watch.clone();
         let directory = Arc::new(Directory::new(parts.topics, parts.pins, parts.watch));
         let metrics = FanoutMetrics::new(&parts.metrics);
         let below = metrics.catch_up.clone();
-        let scanner = Scanner::new(parts.log.clone(), parts.decoder, parts.schemas, below);
+        let scanner = Scanner::new(
+            parts.log.clone(),
+            parts.decoder,
+            parts.schemas,
+            below,
+            watch,
+        );
         let framer = Framer {
             cursors: parts.cursors,
             directory: Arc::clone(&directory),
@@ -193,6 +204,13 @@ impl Fanout {
         let (catch_up, catching_up) =
             CatchUp::start(Arc::clone(&tiers), metrics.catch_up.clone(), stop.clone());
         shutdown.spawn("fanout catch-up", catching_up);
+        let keeper = Keeper::start(
+            Arc::clone(&tiers),
+            config.limits.request_timeout,
+            KeptMetrics::new(&parts.metrics),
+            &stop,
+            shutdown,
+        )?;
         let mut senders = Vec::with_capacity(hubs);
         for _ in 0..hubs {
             let (sender, commands) = mpsc::channel(COMMANDS_MAX);
@@ -223,9 +241,11 @@ impl Fanout {
             verifier: parts.verifier,
             namespaces: parts.namespaces,
             door: Door::new(config.limits.connections_per_ip_max),
+            allowance: Allowance::new(config.limits.methods),
             limits: config.limits,
             origins: parts.origins,
             tiers,
+            keeper,
             directory,
             hubs: senders,
             shards: mailboxes,

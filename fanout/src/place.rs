@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use broker::{PinWatch, Pins};
 use protocol::Position;
-use schemas::{Channel, Lane, Topics, partition_of};
+use schemas::{Channel, KeptKey, Lane, Topics, partition_of};
 
 /// One partition of one topic. Cheap to clone.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
@@ -47,6 +47,25 @@ impl Directory {
     /// Where the channel's durable events are.
     pub(crate) fn durable(&self, channel: &Channel) -> Place {
         self.place(channel, Lane::Durable)
+    }
+
+    /// Where the records of a kept cursor are.
+    pub(crate) fn kept(&self, key: &KeptKey) -> Place {
+        self.state_place(key.partition(self.state_partitions()))
+    }
+
+    /// A partition of the state topic.
+    pub(crate) fn state_place(&self, partition: i32) -> Place {
+        Place {
+            topic: Arc::from(self.topics.state()),
+            partition,
+        }
+    }
+
+    /// How many of them there are, at least 1.
+    pub(crate) fn state_partitions(&self) -> u32 {
+        let pin = self.pins.topics.get(self.topics.state());
+        pin.map_or(1, |pin| pin.partitions.max(1))
     }
 
     /// Where the ephemeral lane beside a durable place is: `None` for jobs, which have no such lane.

@@ -89,6 +89,11 @@ impl Feed {
             .any(|slot| matches!(slot, Slot::Hot(hot) if hot.is_heard()))
     }
 
+    /// Reading begins, or begins again, once the partition's end is known.
+    pub(crate) fn begins(&self) -> bool {
+        matches!(self.phase, Phase::Opening | Phase::Broken { .. })
+    }
+
     pub(crate) fn wants(&self, key: &[u8]) -> bool {
         self.keys.contains_key(key)
     }

@@ -12,7 +12,7 @@ use crate::{
     tier::{Scanned, Tiers, Warm},
 };
 
-/// Bytes of records kept for a channel that is still being warmed; over it the warming begins again.
+/// Bytes of records kept for a channel that is still being warmed; over it the warming goes on from what it came to.
 const BUFFER_BYTES_MAX: usize = 4 << 20;
 
 /// A channel that somebody asked for.
@@ -28,9 +28,11 @@ pub(crate) struct Warming {
     pub(crate) live_from: i64,
     pub(crate) buffered: Vec<Scanned>,
     pub(crate) bytes: usize,
-    /// The buffer overflowed: what comes of this warming is thrown away and it begins again.
+    /// The buffer overflowed: what comes of this warming is where the next one goes on.
     pub(crate) stale: bool,
     pub(crate) pulls: Vec<Pull>,
+    /// What an earlier warming came to, before its buffer overflowed.
+    pub(crate) begun: Option<Warm>,
 }
 
 impl Warming {
@@ -41,6 +43,7 @@ impl Warming {
             bytes: 0,
             stale: false,
             pulls: Vec::new(),
+            begun: None,
         }
     }
 

@@ -4,6 +4,7 @@
 //! of them in that order. So the join of backlog and live has no seam, and nothing here needs a lock.
 
 mod feed;
+mod footing;
 mod fresh;
 mod hot;
 mod serve;
@@ -106,6 +107,7 @@ impl Hub {
         heartbeat: Component,
         stop: CancellationToken,
     ) {
+        let mut topics = self.directory.watch().subscribe();
         let mut tick = interval(Duration::from_secs(1));
         tick.set_missed_tick_behavior(MissedTickBehavior::Delay);
         loop {
@@ -134,6 +136,10 @@ impl Hub {
                         Ok(fetched) => self.fetched(fetched, &mut reader).await,
                         Err(error) => tracing::warn!(%error, "the log's reader failed"),
                     }
+                }
+                Ok(()) = topics.changed() => {
+                    self.now = Instant::now();
+                    self.topics_changed(&mut reader);
                 }
                 _ = tick.tick() => {
                     self.now = Instant::now();

@@ -63,11 +63,18 @@ impl Hub {
         feed.barrier.asked_at = self.now;
         let unasked = std::mem::take(&mut feed.barrier.unasked);
         feed.barrier.asked.extend(unasked);
-        self.work.spawn(work::end_of(
-            Arc::clone(&self.tiers),
-            feed.place.clone(),
-            index,
-        ));
+        let verify = feed.begins();
+        let (tiers, place) = (Arc::clone(&self.tiers), feed.place.clone());
+        self.work.spawn(work::end_of(tiers, place, index, verify));
+    }
+
+    /// Reading stopped while its end was asked for: that answer says nothing about where to begin again.
+    fn ask_verified(&mut self, index: usize) {
+        let barrier = &mut self.feeds[index].barrier;
+        barrier.in_flight = false;
+        let asked = std::mem::take(&mut barrier.asked);
+        barrier.unasked.extend(asked);
+        self.ask_end(index);
     }
 
     /// The partition is read far enough: warm the channel if need be.
@@ -94,7 +101,14 @@ impl Hub {
             return;
         }
         feed.warming = true;
-        let channels = std::mem::take(&mut feed.cold);
+        let mut channels = Vec::with_capacity(feed.cold.len());
+        for channel in std::mem::take(&mut feed.cold) {
+            let begun = match feed.slots.get_mut(&channel) {
+                Some(Slot::Warming(warming)) => warming.begun.take(),
+                _ => None,
+            };
+            channels.push((channel, begun));
+        }
         // Records from each channel's own `live_from` are buffered, so reading up to the present covers all.
         let live_from = feed.read_to;
         let tiers = Arc::clone(&self.tiers);
@@ -117,6 +131,7 @@ impl Hub {
         if warming.stale || warm.next < warming.live_from {
             let mut again = Warming::new(feed.read_to);
             again.pulls = warming.pulls;
+            again.begun = (warm.next >= warming.live_from).then_some(warm);
             feed.insert(channel.clone(), Slot::Warming(again));
             feed.cold.push(channel);
             return;
@@ -239,7 +254,10 @@ impl Hub {
 
     pub(super) fn done(&mut self, done: Done, reader: &mut broker::Reader) {
         match done {
-            Done::End { index, end } => self.ended(index, end, reader),
+            Done::End {
+                index, verified, ..
+            } if self.feeds[index].begins() && !verified => self.ask_verified(index),
+            Done::End { index, end, .. } => self.ended(index, end, reader),
             Done::Warmed {
                 index,
                 channels,

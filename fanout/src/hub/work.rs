@@ -2,14 +2,14 @@
 
 use std::sync::Arc;
 
-use broker::Reader;
+use broker::{Reader, Standing};
 use protocol::{ErrorName, ProtocolError};
 use schemas::Channel;
 use tokio::time::timeout;
 
 use super::{Hub, RETRY, feed::Phase, fresh::Turn, hot::Slot};
 use crate::{
-    chunk::away,
+    chunk::{away, moved},
     mailbox::ToShard,
     place::Place,
     pull::Pull,
@@ -25,6 +25,8 @@ pub(super) enum Done {
     End {
         index: usize,
         end: Result<i64, ProtocolError>,
+        /// The topic was the pinned one after its end was known.
+        verified: bool,
     },
     Warmed {
         index: usize,
@@ -38,8 +40,9 @@ pub(super) enum Done {
     },
 }
 
-pub(super) async fn end_of(tiers: Arc<Tiers>, place: Place, index: usize) -> Done {
-    let end = match timeout(END, tiers.log.watermarks(&place.topic, place.partition)).await {
+/// `verify`: reading is about to begin there, so the topic has to be the pinned one.
+pub(super) async fn end_of(tiers: Arc<Tiers>, place: Place, index: usize, verify: bool) -> Done {
+    let mut end = match timeout(END, tiers.log.watermarks(&place.topic, place.partition)).await {
         Ok(Ok(watermarks)) => Ok(watermarks.high),
         Ok(Err(error)) => {
             tracing::warn!(?place, %error, "the partition's end cannot be had");
@@ -47,20 +50,35 @@ pub(super) async fn end_of(tiers: Arc<Tiers>, place: Place, index: usize) -> Don
         }
         Err(_) => Err(away()),
     };
-    Done::End { index, end }
+    let watch = tiers.framer.directory.watch();
+    if verify && end.is_ok() && watch.check(&place.topic).await == Standing::Unknown {
+        end = Err(away());
+    }
+    if watch.lost(&place.topic).is_some() {
+        end = Err(moved());
+    }
+    Done::End {
+        index,
+        end,
+        verified: verify,
+    }
 }
 
 pub(super) async fn warm(
     tiers: Arc<Tiers>,
     place: Place,
     index: usize,
-    channels: Vec<Channel>,
+    channels: Vec<(Channel, Option<Warm>)>,
     live_from: i64,
 ) -> Done {
-    let warmed = tiers.warm(&place, channels.clone(), live_from).await;
+    let names = channels
+        .iter()
+        .map(|(channel, _)| channel.clone())
+        .collect();
+    let warmed = tiers.warm(&place, channels, live_from).await;
     Done::Warmed {
         index,
-        channels,
+        channels: names,
         warmed,
     }
 }
@@ -112,38 +130,6 @@ impl Hub {
         };
     }
 
-    /// The log no longer holds where we read: drop what we know of the partition and begin again at its end.
-    /// Who listened pulls from where it is, and learns of the gap if there is one.
-    pub(super) fn reopen(&mut self, index: usize, reader: &mut Reader) {
-        self.broken(index, reader);
-        let channels: Vec<Channel> = self.feeds[index].slots.keys().cloned().collect();
-        for channel in channels {
-            match self.feeds[index].remove(&channel) {
-                Some(Slot::Hot(hot)) => {
-                    self.ring_bytes = self.ring_bytes.saturating_sub(hot.weight());
-                    for (shard, round) in self.rounds.iter_mut().enumerate() {
-                        if hot.listeners[shard] > 0 {
-                            round.push(ToShard::Cut {
-                                channel: channel.clone(),
-                            });
-                        }
-                    }
-                    for pull in hot.parked {
-                        self.answer(pull.reply, Err(away()));
-                    }
-                }
-                Some(Slot::Warming(warming)) => {
-                    for pull in warming.pulls {
-                        self.answer(pull.reply, Err(away()));
-                    }
-                }
-                None => {}
-            }
-        }
-        self.feeds[index].phase = Phase::Opening;
-        self.ask_end(index);
-    }
-
     /// Once a second: what waited too long is answered, what nobody needs is dropped, what broke is tried again.
     pub(super) fn sweep(&mut self, reader: &mut Reader) {
         let late = self.now.checked_sub(self.config.request_timeout);
@@ -159,7 +145,7 @@ impl Hub {
             }
             self.forget_idle(index);
             match self.feeds[index].phase {
-                Phase::Broken { retry } if retry <= self.now => self.assign(index, reader),
+                Phase::Broken { retry } if retry <= self.now => self.ask_end(index),
                 Phase::Opening => self.ask_end(index),
                 Phase::Reading => self.close_idle(index, reader),
                 Phase::Closed | Phase::Broken { .. } => {}

@@ -11,7 +11,7 @@ mod warm;
 
 use std::{sync::Arc, time::Duration};
 
-use broker::Log;
+use broker::{Log, Watermarks};
 use futures_util::future::BoxFuture;
 use protocol::ProtocolError;
 use schemas::Channel;
@@ -61,12 +61,21 @@ impl Tiers {
     /// What the tiers hold of a partition. The store's silence is an error only when the log alone does not know
     /// what counts.
     pub(crate) async fn extent(&self, place: &Place) -> Result<Extent, ProtocolError> {
-        let (low, stored) = tokio::join!(self.log_low(place), self.stored(place));
-        let log_low = low?;
-        let stored = match stored {
+        let (marks, stored) = tokio::join!(self.marks(place), self.stored(place));
+        let marks = marks?;
+        let log_low = marks.low;
+        let mut stored = match stored {
             Ok(stored) => stored,
             Err(silent) => alone(silent, log_low)?,
         };
+        // Asked at the same time, so the store may just have been faster; it is cut when that stays so.
+        if let Some(known) = stored.filter(|known| known.next > marks.high) {
+            let end = self.marks(place).await?.high;
+            stored = Some(Stored {
+                next: known.next.min(end),
+                ..known
+            });
+        }
         Ok(Extent {
             stored,
             log_low,
@@ -74,9 +83,22 @@ impl Tiers {
         })
     }
 
-    async fn log_low(&self, place: &Place) -> Result<i64, ProtocolError> {
+    /// One past the last offset of a partition, as of now.
+    pub(crate) async fn log_end(&self, place: &Place) -> Result<i64, ProtocolError> {
         match timeout(STEP, self.log.watermarks(&place.topic, place.partition)).await {
-            Ok(Ok(watermarks)) => Ok(watermarks.low),
+            Ok(Ok(watermarks)) => Ok(watermarks.high),
+            _ => Err(away()),
+        }
+    }
+
+    async fn log_low(&self, place: &Place) -> Result<i64, ProtocolError> {
+        Ok(self.marks(place).await?.low)
+    }
+
+    /// Where the log begins and ends, asked after whatever was known before.
+    async fn marks(&self, place: &Place) -> Result<Watermarks, ProtocolError> {
+        match timeout(STEP, self.log.watermarks(&place.topic, place.partition)).await {
+            Ok(Ok(watermarks)) => Ok(watermarks),
             Ok(Err(error)) => {
                 tracing::warn!(topic = %place.topic, partition = place.partition, %error, "no watermarks");
                 Err(away())
@@ -93,7 +115,7 @@ impl Tiers {
         match timeout(STEP, store.progress(&place)).await {
             Ok(Ok(progress)) => Ok(progress.map(|p| Stored {
                 floor: p.floor,
-                next: p.next,
+                next: p.held(),
             })),
             Ok(Err(error)) => {
                 tracing::warn!(%error, "the store does not answer");

@@ -6,7 +6,7 @@ use std::{
     time::Duration,
 };
 
-use broker::{Fetched, Log, Reader, Record};
+use broker::{Fetched, Log, PinWatch, Reader, Record, Standing};
 use schemas::{Decoder, Event, Incoming, Undecoded};
 use tokio::{
     sync::Semaphore,
@@ -60,6 +60,7 @@ pub(crate) struct Scanner {
     decoder: Arc<Decoder>,
     schemas: SchemaPort,
     metrics: CatchUpMetrics,
+    watch: PinWatch,
     permits: [Semaphore; 3],
     idle: Mutex<Vec<Reader>>,
 }
@@ -76,12 +77,14 @@ impl Scanner {
         decoder: Arc<Decoder>,
         schemas: SchemaPort,
         metrics: CatchUpMetrics,
+        watch: PinWatch,
     ) -> Self {
         Self {
             log,
             decoder,
             schemas,
             metrics,
+            watch,
             permits: [(); 3].map(|()| Semaphore::new(SCANS_MAX)),
             idle: Mutex::new(Vec::new()),
         }
@@ -90,7 +93,34 @@ impl Scanner {
     /// Hands the decodable records of the wanted keys in `[from, to)` to `visit`, in order, until it says stop.
     /// Answers the offset below which everything was handed out. Not cancel safe in the sense that a dropped
     /// scan drops its reader; nothing else is lost.
+    ///
+    /// After an error nothing that was handed out may be used: the topic may have been another one (D2).
     pub(crate) async fn scan(
+        &self,
+        purpose: Purpose,
+        place: &Place,
+        span: (i64, i64),
+        wanted: impl Fn(&[u8]) -> bool,
+        visit: impl FnMut(Scanned) -> ControlFlow<()>,
+        deadline: Duration,
+    ) -> Result<i64, ScanError> {
+        let read = self.read(purpose, place, span, wanted, visit, deadline);
+        let reached = match read.await {
+            Err(error) if !matches!(error, ScanError::Late(_)) => return Err(error),
+            reached if span.0 >= span.1 => return reached,
+            reached => reached,
+        };
+        // Identities do not come back: what is the pinned topic now was it while it was read.
+        match self.watch.check(&place.topic).await {
+            Standing::Sound => reached,
+            Standing::Lost(flaw) => Err(ScanError::Away(flaw.to_string())),
+            Standing::Unknown => Err(ScanError::Away(
+                "it does not say whether it is the same topic".to_owned(),
+            )),
+        }
+    }
+
+    async fn read(
         &self,
         purpose: Purpose,
         place: &Place,

@@ -25,6 +25,10 @@ pub(super) const TAIL: usize = 128;
 /// How long a scan from the checkpoint to the head may take. Longer than a request: with the store away it begins at the
 /// log's beginning, and whoever comes again finds what the first one set going.
 const SCAN: Duration = Duration::from_secs(60);
+/// Bytes of the rings that one warming fills, shared by its channels: the oldest events go first, as when they are hot.
+const RINGS_BYTES_MAX: usize = 16 << 20;
+/// Bytes of a ring that each channel may fill at least.
+const RING_BYTES_MIN: usize = 64 << 10;
 /// Partitions whose channels are warmed at the same time.
 pub(super) const WARMINGS_MAX: usize = 4;
 
@@ -55,37 +59,46 @@ impl Ground {
 }
 
 impl Tiers {
-    /// The states of `channels` at `live_from` or later, by one question to the store and one scan of the log.
+    /// The states of `channels` at `live_from` or later, by one question to the store and one scan of the log. A
+    /// channel may bring what an earlier warming made of it: it goes on from there.
     pub(crate) async fn warm(
         &self,
         place: &Place,
-        channels: Vec<Channel>,
+        channels: Vec<(Channel, Option<Warm>)>,
         live_from: i64,
     ) -> Result<Vec<(Channel, Warm)>, ProtocolError> {
         let _permit = timeout(SCAN, self.warmings.acquire())
             .await
             .map_err(|_| away())?;
         let low = self.log_low(place).await?;
-        let mut ground = self.ground(place, &channels, low, TAIL).await?;
+        let cold: Vec<Channel> = channels
+            .iter()
+            .filter(|(_, begun)| begun.is_none())
+            .map(|(channel, _)| channel.clone())
+            .collect();
+        let mut ground = self.ground(place, &cold, low, TAIL).await?;
+        let room = (RINGS_BYTES_MAX / channels.len().max(1)).max(RING_BYTES_MIN);
         let mut warm: HashMap<Channel, Warm> = channels
             .into_iter()
-            .map(|channel| {
+            .map(|(channel, begun)| {
                 let known = ground.channels.remove(&channel);
-                let warm = self.begin(place, known, &ground);
+                let warm = begun.unwrap_or_else(|| self.begin(place, known, &ground, low));
                 (channel, warm)
             })
             .collect();
+        let from = warm.values().map(|warm| warm.next).min().unwrap_or(low);
         let keys: HashSet<Vec<u8>> = warm.keys().map(|c| c.id().as_bytes().to_vec()).collect();
         let scanned = self
             .scanner
             .scan(
                 Purpose::Warm,
                 place,
-                (ground.next.max(low), live_from),
+                (from.max(low), live_from),
                 |key| keys.contains(key),
                 |record| {
                     if let Some(warm) = warm.get_mut(&record.event.channel) {
                         self.advance(place, warm, &record);
+                        warm.ring.shorten(room);
                     }
                     ControlFlow::Continue(())
                 },
@@ -130,6 +143,11 @@ impl Tiers {
                 alone(Silent, low)?
             }
         };
+        let checkpoint = match checkpoint {
+            // The log was cut (F32): the store's state is that of events the log no longer has.
+            Some(checkpoint) if checkpoint.next > self.marks(place).await?.high => None,
+            checkpoint => checkpoint,
+        };
         Ok(checkpoint.map_or(from_log, |checkpoint| Ground {
             next: checkpoint.next,
             floor: checkpoint.floor,
@@ -137,11 +155,19 @@ impl Tiers {
         }))
     }
 
-    fn begin(&self, place: &Place, known: Option<ChannelCheckpoint>, ground: &Ground) -> Warm {
+    fn begin(
+        &self,
+        place: &Place,
+        known: Option<ChannelCheckpoint>,
+        ground: &Ground,
+        low: i64,
+    ) -> Warm {
+        // Erased before it was stored: no ring may reach over that hole, who reads from before it is told of it.
+        let hole = ground.next < low;
         let Some(known) = known else {
             return Warm {
                 state: ChannelState::new(),
-                ring: Ring::new(ground.floor),
+                ring: Ring::new(if hole { low } else { ground.floor }),
                 next: ground.next,
                 floor: ground.floor,
                 job_owner: None,
@@ -151,8 +177,8 @@ impl Tiers {
             Some(first) if known.tail.len() >= TAIL => first.offset,
             _ => ground.floor,
         };
-        let mut ring = Ring::new(from);
-        for row in &known.tail {
+        let mut ring = Ring::new(if hole { low } else { from });
+        for row in known.tail.iter().filter(|_| !hole) {
             ring.push(self.framer.stored(place, row));
         }
         Warm {
@@ -176,6 +202,14 @@ impl Tiers {
         }
         warm.next = record.offset + 1;
         let judged = warm.state.judge(&record.event, record.offset, record.at_ms);
+        service::planted!("void_delivered", {
+            if let Judged::Void(_) = judged {
+                let (at_ms, prev) = (record.at_ms, warm.state.last);
+                let event = self.framer.accepted(place, &record.event, record.offset, at_ms, prev);
+                warm.ring.push(Arc::clone(&event));
+                return Some(event);
+            }
+        });
         let Judged::Accepted { prev, .. } = judged else {
             return None;
         };
@@ -201,6 +235,12 @@ fn restored(state: store::ChannelState) -> ChannelState {
     let ids = state.ids.into_iter().map(|id| IdState {
         id: id.id,
         log_time_ms: id.log_time_ms,
+    });
+    service::planted!("rule_forgets", {
+        return ChannelState {
+            last: state.last,
+            ..ChannelState::new()
+        };
     });
     ChannelState {
         acceptance: Acceptance::restore(producers, ids, state.log_time_ms),
