@@ -8,6 +8,7 @@ use protocol::{
     client::{History, Order},
     server,
 };
+use schemas::Channel;
 use tokio::{
     sync::oneshot,
     time::{Instant, timeout_at},
@@ -74,6 +75,27 @@ pub(crate) async fn answer(
     }
 }
 
+/// The end of the channel as of now, for somebody who may read it.
+pub(crate) async fn end_of(
+    node: &Arc<Node>,
+    who: &Identity,
+    read: Read,
+    channel: Channel,
+    deadline: Instant,
+) -> Result<i64, ProtocolError> {
+    let page = Page {
+        node,
+        wanted: Node::wanted(who, None),
+        owner: matches!(read, Read::IfJobOwner).then(|| who.sub.as_str().into()),
+        spot: Spot {
+            place: node.directory.durable(&channel),
+            channel,
+        },
+        deadline,
+    };
+    Ok(page.pull(From::Latest, true).await?.start)
+}
+
 impl Page<'_> {
     fn position(&self, cursor: Option<&str>) -> Result<Option<i64>, ProtocolError> {
         let Some(text) = cursor else { return Ok(None) };
@@ -100,7 +122,7 @@ impl Page<'_> {
     ) -> Result<Vec<u8>, ProtocolError> {
         let limit = asked.limit as usize;
         let mut from = match (after, asked.from) {
-            (Some(next), None) => From::Next(next),
+            (Some(next), None) => From::Next(service::planted!("page_overlaps", next - 1 => next)),
             (None, Some(ms)) => From::Time(ms),
             (Some(next), Some(ms)) => {
                 let first = self.node.tiers.at_time(&self.spot, ms).await?;
@@ -113,7 +135,19 @@ impl Page<'_> {
         let mut gap = None;
         loop {
             let chunk = self.pull(from, false).await?;
-            gap = gap.or(chunk.gap.filter(|_| after.is_some()));
+            let told = chunk.gap.filter(|_| after.is_some() || !events.is_empty());
+            gap = match (gap, told, events.last()) {
+                // A page tells of one gap; the next begins with this one.
+                (Some(_), Some(_), Some(last)) => {
+                    let next = last.cursor.to_string();
+                    return Ok(self.page(&events, Some(next), gap));
+                }
+                (Some(first), Some(more), None) => Some(Gap {
+                    to: more.to,
+                    ..first
+                }),
+                (known, told, _) => known.or(told),
+            };
             for event in &chunk.events {
                 if event.offset >= hi {
                     return Ok(self.page(&events, None, gap));

@@ -8,6 +8,7 @@
 mod allowance;
 mod chunk;
 mod event;
+mod footing;
 mod guard;
 mod history;
 mod http;
@@ -255,6 +256,10 @@ impl Fanout {
             draining: CancellationToken::new(),
             next_shard: AtomicUsize::new(0),
         });
+        shutdown.spawn(
+            "fanout topics",
+            footing::stand(Arc::clone(&node), stop.clone()),
+        );
         let threads = opened
             .into_iter()
             .map(|(poll, mailbox)| {

@@ -11,7 +11,7 @@ use std::{
 
 use bytes::Bytes;
 use mio::Waker;
-use protocol::{Identity, ProtocolError};
+use protocol::{Identity, Position, ProtocolError};
 use schemas::Channel;
 use tokio::sync::Notify;
 
@@ -46,6 +46,13 @@ pub(crate) enum ToShard {
         channels: Vec<Channel>,
         since: Option<Duration>,
     },
+    /// Where the cursor kept for a subscription stands: it may begin.
+    Kept {
+        sub: SubKey,
+        found: Result<Option<Position>, ProtocolError>,
+    },
+    /// Everything up to this position is acknowledged for a subscription, on whichever way.
+    Acked { sub: SubKey, position: Position },
     /// A WebSocket is handed over.
     Adopt(Box<NewConnection>),
     /// A streamed HTTP answer is handed over.
@@ -61,6 +68,8 @@ pub(crate) enum ToShard {
     Drained(ConnKey),
     /// The body of a streamed answer was dropped.
     Gone(ConnKey),
+    /// Close everything that is open, and go on.
+    Dismiss,
     /// Close everything, spread over this many milliseconds.
     Drain { spread_ms: u64 },
 }

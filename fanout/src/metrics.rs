@@ -52,6 +52,48 @@ impl CatchUpMetrics {
     }
 }
 
+/// The figures of kept cursors.
+#[derive(Debug, Clone)]
+pub(crate) struct KeptMetrics {
+    pub(crate) appends: Counter,
+    pub(crate) failed: Counter,
+    pub(crate) lookups: Counter,
+    pub(crate) passed_over: Counter,
+    pub(crate) pending: Gauge,
+    pub(crate) tail: Gauge,
+}
+
+impl KeptMetrics {
+    pub(crate) fn new(metrics: &Metrics) -> Self {
+        Self {
+            appends: metrics.counter(
+                "fanout_kept_appends",
+                "Acknowledged cursors appended to the state topic, many acknowledgements each",
+            ),
+            failed: metrics.counter(
+                "fanout_kept_failed",
+                "Of them, those that the log did not confirm; each is tried again",
+            ),
+            lookups: metrics.counter(
+                "fanout_kept_lookups",
+                "Rounds of looking up where subscriptions with a name begin; one answers many",
+            ),
+            passed_over: metrics.counter(
+                "fanout_kept_passed_over",
+                "Records under the keys of kept cursors that are none",
+            ),
+            pending: metrics.gauge(
+                "fanout_kept_pending",
+                "Kept cursors on their way to the log, or just there",
+            ),
+            tail: metrics.gauge(
+                "fanout_kept_tail",
+                "Kept cursors in memory because PostgreSQL may not have them yet",
+            ),
+        }
+    }
+}
+
 impl FanoutMetrics {
     pub(crate) fn new(metrics: &Metrics) -> Self {
         Self {

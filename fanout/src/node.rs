@@ -6,7 +6,7 @@ use std::sync::{
 };
 
 use protocol::{
-    Identity, Limits, ProtocolError, access::Namespaces, client::Publish, token::Verifier,
+    Identity, Limits, Position, ProtocolError, access::Namespaces, client::Publish, token::Verifier,
 };
 use schemas::Channel;
 use serde_json::Value;
@@ -15,8 +15,8 @@ use tokio::{runtime::Handle, sync::mpsc};
 use tokio_util::sync::CancellationToken;
 
 use crate::{
-    guard::Door, mailbox::Mailbox, metrics::FanoutMetrics, place::Directory, pull::Command,
-    tier::Tiers,
+    allowance::Allowance, guard::Door, kept::Keeper, mailbox::Mailbox, metrics::FanoutMetrics,
+    place::Directory, pull::Command, tier::Tiers,
 };
 
 /// Hears what became of a publish, exactly once.
@@ -32,6 +32,8 @@ pub(crate) struct Node {
     pub(crate) limits: Limits,
     pub(crate) origins: Origins,
     pub(crate) tiers: Arc<Tiers>,
+    pub(crate) keeper: Arc<Keeper>,
+    pub(crate) allowance: Allowance,
     pub(crate) directory: Arc<Directory>,
     pub(crate) hubs: Vec<mpsc::Sender<Command>>,
     pub(crate) shards: Vec<Arc<Mailbox>>,
@@ -56,6 +58,12 @@ impl Node {
     /// Which hub reads the channel's partition.
     pub(crate) fn hub_of(&self, channel: &Channel) -> usize {
         self.directory.durable(channel).partition as usize % self.hubs.len()
+    }
+
+    /// Whether the position is one of the channel as it is pinned now, not of a topic before it.
+    pub(crate) fn is_present(&self, channel: &Channel, position: Position) -> bool {
+        let place = self.directory.durable(channel);
+        position == self.directory.position(&place, position.next)
     }
 
     /// The shard of the next connection.

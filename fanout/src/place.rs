@@ -35,13 +35,14 @@ impl Directory {
         &self.watch
     }
 
-    /// The topics that this node reads.
-    pub(crate) fn topics_read(&self) -> [&str; 3] {
-        [
+    /// A topic that this node reads is another one than was pinned.
+    pub(crate) fn is_moved(&self) -> bool {
+        let topics = [
             self.topics.events(),
             self.topics.signals(),
             self.topics.jobs(),
-        ]
+        ];
+        !self.watch.is_sound() && topics.iter().any(|topic| self.watch.lost(topic).is_some())
     }
 
     /// Where the channel's durable events are.

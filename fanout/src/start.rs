@@ -1,10 +1,11 @@
 //! From what a subscriber asks to where it starts: views, rights of jobs, cursors. Shared by every transport.
 
 use protocol::{
-    Identity, ProtocolError,
+    Identity, Position, ProtocolError,
     access::{Read, view_of},
     client::{Since, Subscribe},
 };
+use schemas::{Channel, KeptKey};
 
 use crate::{
     node::Node,
@@ -29,9 +30,6 @@ pub(crate) fn prepare(
     if subscribe.snapshot {
         return Err(ProtocolError::unserved("snapshot"));
     }
-    if subscribe.durable.is_some() {
-        return Err(ProtocolError::unserved("durable"));
-    }
     if subscribe.presence || subscribe.channel.namespace() == "presence" {
         return Err(ProtocolError::unserved("presence"));
     }
@@ -47,6 +45,13 @@ pub(crate) fn prepare(
             .map(|t| t.iter().map(|n| n.as_str().to_owned()).collect()),
     );
     let start = start_at(node, &channel, &subscribe.since)?;
+    let durable = subscribe.durable.map(|durable| {
+        node.keeper.watch(KeptKey {
+            channel: asked.clone(),
+            user: who.sub.clone(),
+            durable,
+        })
+    });
     let sub = Sub {
         serial: 0,
         asked,
@@ -57,6 +62,7 @@ pub(crate) fn prepare(
         next: 0,
         announce: subscribe.since != Since::Latest,
         window: Window::of(subscribe.window),
+        durable,
         opening: None,
     };
     let owner = matches!(read, Read::IfJobOwner).then(|| who.sub.as_str().into());
@@ -83,11 +89,19 @@ pub(crate) fn narrowed(
     }
 }
 
-fn start_at(
+/// Where the kept cursor says that a subscription begins: it wins over what was asked.
+pub(crate) fn begin_at(
     node: &Node,
-    channel: &schemas::Channel,
-    since: &Since,
-) -> Result<Start, ProtocolError> {
+    sub: &mut Sub,
+    start: &mut Start,
+    kept: Position,
+) -> Result<(), ProtocolError> {
+    start.was_recovering = true;
+    sub.announce = true;
+    place_at(node, &sub.channel, start, kept)
+}
+
+fn start_at(node: &Node, channel: &Channel, since: &Since) -> Result<Start, ProtocolError> {
     let mut start = Start {
         from: From::Latest,
         was_recovering: !matches!(since, Since::Latest),
@@ -100,23 +114,31 @@ fn start_at(
         Since::Time(ms) => start.from = From::Time(*ms),
         Since::Last(n) => start.from = From::Last(*n),
         Since::Cursor(text) => {
-            let place = node.directory.durable(channel);
-            let position = node
-                .tiers
-                .framer
-                .cursors
-                .decode(channel, text)
-                .map_err(|_| ProtocolError::cursor())?;
-            let generation = node.directory.generation(&place.topic);
-            if position.generation < generation {
-                start.from = From::Earliest;
-                start.outlived = Some(text.clone());
-            } else if position.generation > generation || position.partition != place.partition {
-                return Err(ProtocolError::cursor());
-            } else {
-                start.from = From::Next(position.next);
-            }
+            let position = node.tiers.framer.cursors.decode(channel, text)?;
+            place_at(node, channel, &mut start, position)?;
         }
     }
     Ok(start)
+}
+
+/// A position of the present topic is where to go on; of one before it, everything since is gone.
+fn place_at(
+    node: &Node,
+    channel: &Channel,
+    start: &mut Start,
+    position: Position,
+) -> Result<(), ProtocolError> {
+    let place = node.directory.durable(channel);
+    let generation = node.directory.generation(&place.topic);
+    start.outlived = None;
+    if position.generation < generation {
+        start.from = From::Earliest;
+        start.outlived = Some(node.tiers.framer.cursors.encode(channel, position));
+    } else if position.generation > generation || position.partition != place.partition {
+        return Err(ProtocolError::cursor());
+    } else {
+        let next = service::planted!("resume_off_by_one", position.next - 1 => position.next);
+        start.from = From::Next(next);
+    }
+    Ok(())
 }

@@ -7,6 +7,7 @@ use schemas::Channel;
 use crate::{
     chunk::{Chunk, Wanted},
     event::Delivered,
+    kept::Watch,
 };
 
 /// A connection of a shard, for as long as it lives: places are used again, serials are not.
@@ -56,6 +57,8 @@ pub(crate) struct Sub {
     /// `caught_up` is owed when the end is reached.
     pub(crate) announce: bool,
     pub(crate) window: Option<Box<Window>>,
+    /// The cursor that is kept for it, when it has a name.
+    pub(crate) durable: Option<Watch>,
     /// What the answer to the subscription still needs.
     pub(crate) opening: Option<Box<Opening>>,
 }
@@ -63,6 +66,8 @@ pub(crate) struct Sub {
 /// What a subscription does now.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Mode {
+    /// Where it begins is being looked up.
+    Asking,
     /// It will pull as soon as the connection has room.
     Ready,
     /// A pull is under way.
@@ -100,6 +105,8 @@ pub(crate) struct Start {
 pub(crate) struct Window {
     max: usize,
     unacked: VecDeque<i64>,
+    /// Everything below is acknowledged, sent or not: another reader of the same name may be further.
+    acked_to: i64,
 }
 
 impl Window {
@@ -107,6 +114,7 @@ impl Window {
         Self {
             max: max as usize,
             unacked: VecDeque::new(),
+            acked_to: 0,
         }
     }
 
@@ -116,15 +124,19 @@ impl Window {
     }
 
     pub(crate) fn is_full(&self) -> bool {
+        service::planted!("window_ignored", { return false });
         self.unacked.len() >= self.max
     }
 
     fn sent(&mut self, offset: i64) {
-        self.unacked.push_back(offset);
+        if offset >= self.acked_to {
+            self.unacked.push_back(offset);
+        }
     }
 
     /// Everything below `next` is acknowledged.
     fn acked(&mut self, next: i64) {
+        self.acked_to = self.acked_to.max(next);
         while self.unacked.front().is_some_and(|&offset| offset < next) {
             self.unacked.pop_front();
         }
@@ -161,6 +173,10 @@ impl Sub {
             return Offer::Pass;
         }
         if full && event.offset >= self.next && self.wanted.passes(event) {
+            service::planted!("queue_dropped", {
+                self.next = event.offset + 1;
+                return Offer::Pass;
+            });
             self.next = event.offset;
             self.mode = Mode::Ready;
             self.announce = true;
@@ -218,13 +234,18 @@ impl Sub {
         if next > self.next {
             return Err(Ahead);
         }
+        self.acked_elsewhere(next);
+        Ok(())
+    }
+
+    /// The same, when it came another way: it may well be ahead of what was delivered here.
+    pub(crate) fn acked_elsewhere(&mut self, next: i64) {
         if let Some(window) = &mut self.window {
             window.acked(next);
             if self.mode == Mode::Paused && !window.is_full() {
                 self.mode = Mode::Ready;
             }
         }
-        Ok(())
     }
 }
 
@@ -253,6 +274,7 @@ mod tests {
             next: 0,
             announce: false,
             window: window.map(|max| Box::new(Window::new(max))),
+            durable: None,
             opening: None,
         }
     }
@@ -281,6 +303,23 @@ mod tests {
         );
         assert_eq!(sub.step(&Delivered::sample(4, "draw", None)), Step::Full);
         assert_eq!(sub.next, 4);
+    }
+
+    #[test]
+    fn what_another_reader_of_the_name_acknowledged_takes_no_window_here() {
+        let mut sub = sub(None, Some(1));
+        sub.acked_elsewhere(3);
+        for offset in 0..3 {
+            assert_eq!(
+                sub.step(&Delivered::sample(offset, "draw", None)),
+                Step::Deliver
+            );
+        }
+        assert_eq!(sub.step(&Delivered::sample(3, "draw", None)), Step::Deliver);
+        assert_eq!(sub.step(&Delivered::sample(4, "draw", None)), Step::Full);
+        sub.mode = Mode::Paused;
+        sub.acked_elsewhere(4);
+        assert_eq!(sub.mode, Mode::Ready);
     }
 
     proptest! {

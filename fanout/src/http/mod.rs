@@ -1,5 +1,6 @@
 //! The HTTP routes of a fan-out node.
 
+mod ack;
 mod edge;
 mod past;
 mod poll;
@@ -8,7 +9,10 @@ mod ws;
 
 use std::sync::Arc;
 
-use axum::{Router, routing::get};
+use axum::{
+    Router,
+    routing::{get, post},
+};
 use protocol::{ErrorName, ProtocolError};
 
 use crate::node::Node;
@@ -49,6 +53,7 @@ pub(crate) fn router(node: Arc<Node>) -> Router {
             "/api/realtime/activity",
             get(past::activity).options(edge::preflight),
         )
+        .route("/api/realtime/ack", post(ack::ack).options(edge::preflight))
         .method_not_allowed_fallback(edge::wrong_method)
         .fallback(edge::not_found)
         .with_state(node)

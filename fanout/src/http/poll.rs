@@ -13,7 +13,8 @@ use service::http::json;
 use tokio::time::{Instant, timeout_at};
 
 use super::{
-    edge, edge::Asked, edge::Refusal, stream::first_chunk, stream::pull, stream::subscriptions,
+    edge, edge::Asked, edge::Refusal, stream::first_chunk, stream::pull, stream::resume_kept,
+    stream::subscriptions,
 };
 use crate::{
     chunk::{Chunk, Gap},
@@ -75,7 +76,9 @@ impl Found {
 async fn answer(node: &Arc<Node>, asked: &Asked, headers: &HeaderMap) -> Result<Vec<u8>, Refusal> {
     let who = asked.who(node, headers, Use::Request)?;
     let wait = wait_of(node, asked)?;
-    let mut channels: Vec<Polled> = subscriptions(node, &who, asked, headers, None)?
+    let mut prepared = subscriptions(node, &who, asked, headers, None)?;
+    resume_kept(node, &mut prepared).await?;
+    let mut channels: Vec<Polled> = prepared
         .into_iter()
         .map(|Prepared { sub, start }| Polled {
             sub,
@@ -85,7 +88,10 @@ async fn answer(node: &Arc<Node>, asked: &Asked, headers: &HeaderMap) -> Result<
     // Without a position the answer is the present one, at once.
     let at_once = asked.value("since").is_none()
         && asked.value("lastEventId").is_none()
-        && headers.get("last-event-id").is_none_or(|v| v.is_empty());
+        && headers.get("last-event-id").is_none_or(|v| v.is_empty())
+        && !channels
+            .iter()
+            .any(|c| c.start.as_ref().is_some_and(|s| s.was_recovering));
     let deadline = Instant::now() + node.limits.request_timeout;
     let firsts = join_all(channels.iter().map(|c| async {
         let start = c.start.as_ref().ok_or_else(ProtocolError::cursor)?;
@@ -107,8 +113,12 @@ async fn answer(node: &Arc<Node>, asked: &Asked, headers: &HeaderMap) -> Result<
         }
         loop {
             let end = chunk.reached_end;
-            channel.take(node, chunk, &mut found);
-            if end || found.is_full() {
+            if found.gap.is_some() && chunk.gap.is_some() {
+                // An answer tells of one gap: the next poll begins with this one.
+                break;
+            }
+            let more = channel.take(node, chunk, &mut found);
+            if end || !more {
                 break;
             }
             chunk = pull(
@@ -177,7 +187,8 @@ async fn park(node: &Arc<Node>, channels: &mut [Polled], found: &mut Found, unti
 }
 
 impl Polled {
-    fn take(&mut self, node: &Node, chunk: Chunk, found: &mut Found) {
+    /// False: this answer takes no more of the channel.
+    fn take(&mut self, node: &Node, chunk: Chunk, found: &mut Found) -> bool {
         self.sub.begin(&chunk, false);
         if let Some(Gap { from, to, reason }) = chunk.gap {
             let (from, to) = (cursor(node, &self.sub, from), cursor(node, &self.sub, to));
@@ -187,14 +198,19 @@ impl Polled {
         }
         for event in &chunk.events {
             if found.is_full() {
-                return;
+                return false;
             }
-            if self.sub.step(event) == Step::Deliver {
-                found.bytes += event.line().len();
-                found.events.push(Arc::clone(event));
+            match self.sub.step(event) {
+                Step::Deliver => {
+                    found.bytes += event.line().len();
+                    found.events.push(Arc::clone(event));
+                }
+                Step::Pass => {}
+                Step::Full => return false,
             }
         }
         self.sub.next = self.sub.next.max(chunk.next);
+        !found.is_full()
     }
 }
 

@@ -11,13 +11,16 @@ use bytes::Bytes;
 use futures_util::future::try_join_all;
 use http::{HeaderMap, HeaderValue, header};
 use protocol::{
-    Identity, ProtocolError,
+    ErrorName, Identity, ProtocolError,
     access::may_read,
-    client::{Since, Subscribe, parse_types},
+    client::{Since, Subscribe, parse_durable, parse_types, parse_window},
     token::Use,
 };
 use schemas::Channel;
-use tokio::{sync::oneshot, time::Instant};
+use tokio::{
+    sync::oneshot,
+    time::{Instant, timeout_at},
+};
 use uuid::Uuid;
 
 use super::{edge, edge::Asked, edge::Refusal};
@@ -28,7 +31,7 @@ use crate::{
     node::Node,
     pipe::{Form, Pipe, PipeBody, Signal},
     pull::{Pull, Reply},
-    start::{Prepared, prepare},
+    start::{Prepared, begin_at, prepare},
     sub::{From, Opening, Start, Sub},
 };
 
@@ -81,7 +84,8 @@ async fn stream(
             }
         });
         let guard = guard?;
-        let prepared = subscriptions(&node, &who, &asked, &headers, channel)?;
+        let mut prepared = subscriptions(&node, &who, &asked, &headers, channel)?;
+        resume_kept(&node, &mut prepared).await?;
         let subs = first_chunks(&node, prepared).await?;
         Ok::<_, Refusal>((who, guard, subs))
     };
@@ -164,7 +168,9 @@ pub(super) fn subscriptions(
             may_read(&node.namespaces, who, channel).map_err(|e| about(channel.as_str(), e))?,
         );
     }
-    if asked.value("window").is_some() && asked.value("durable").is_none() {
+    let window = asked.value("window").map(parse_window).transpose()?;
+    let durable = asked.value("durable").map(parse_durable).transpose()?;
+    if window.is_some() && durable.is_none() {
         return Err(ProtocolError::invalid("window needs durable here").into());
     }
     let starts = starts(node, asked, headers, &channels)?;
@@ -179,7 +185,8 @@ pub(super) fn subscriptions(
                 since,
                 types: types.clone(),
                 snapshot: asked.value("snapshot") == Some("true"),
-                durable: asked.value("durable").map(str::to_owned),
+                durable: durable.clone(),
+                window,
                 ..Subscribe::new(channel)
             };
             prepare(node, who, read, subscribe).map_err(|e| about(&name, e))
@@ -224,6 +231,35 @@ fn starts(
             None => Since::Latest,
         })
         .collect())
+}
+
+/// Channels whose cursor is kept under the name begin there: it wins over any other position.
+pub(super) async fn resume_kept(node: &Node, prepared: &mut [Prepared]) -> Result<(), Refusal> {
+    let deadline = Instant::now() + node.limits.request_timeout;
+    try_join_all(
+        prepared
+            .iter_mut()
+            .map(|Prepared { sub, start }| async move {
+                let Some(watch) = &sub.durable else {
+                    return Ok(());
+                };
+                let found = timeout_at(deadline, watch.find()).await;
+                let found = found.unwrap_or_else(|_| Err(late()));
+                match found {
+                    Ok(Some(kept)) => begin_at(node, sub, start, kept),
+                    Ok(None) => Ok(()),
+                    Err(error) => Err(error),
+                }
+                .map_err(|e| about(sub.asked.as_str(), e))
+            }),
+    )
+    .await?;
+    Ok(())
+}
+
+fn late() -> ProtocolError {
+    let message = "the kept cursors could not be read in time";
+    ProtocolError::new(ErrorName::Timeout, message)
 }
 
 fn about(channel: &str, error: ProtocolError) -> Refusal {

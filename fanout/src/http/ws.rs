@@ -12,7 +12,7 @@ use hyper::upgrade::{OnUpgrade, Upgraded};
 use hyper_util::rt::TokioIo;
 use protocol::{
     ErrorName, ProtocolError,
-    client::{Since, Subscribe, parse_types},
+    client::{Since, Subscribe, parse_durable, parse_types, parse_window},
     server::PROTOCOL,
     token::Use,
 };
@@ -64,18 +64,8 @@ fn sugar(asked: &Asked, channel: &str) -> Result<Box<Subscribe>, ProtocolError> 
     let mut subscribe = Subscribe::new(channel);
     subscribe.since = Since::parse_query(asked.value("since").unwrap_or(""))?;
     subscribe.types = parse_types(asked.value("types").unwrap_or(""))?;
-    subscribe.window = match asked.value("window") {
-        None => None,
-        Some(text) => Some(
-            text.parse()
-                .ok()
-                .filter(|n| (1..=10_000).contains(n))
-                .ok_or_else(|| {
-                    ProtocolError::invalid("window must be a whole number from 1 to 10000")
-                })?,
-        ),
-    };
-    subscribe.durable = asked.value("durable").map(str::to_owned);
+    subscribe.window = asked.value("window").map(parse_window).transpose()?;
+    subscribe.durable = asked.value("durable").map(parse_durable).transpose()?;
     subscribe.snapshot = asked.value("snapshot") == Some("true");
     Ok(Box::new(subscribe))
 }

@@ -139,7 +139,10 @@ impl Shard {
             return;
         };
         let channel = subscribe.channel.clone();
-        match self.new_sub(index, &who, subscribe, id.clone()) {
+        let sub = self
+            .new_sub(index, &who, subscribe, id.clone())
+            .and_then(|sub| self.ask_kept(index, sub));
+        match sub {
             Ok(sub) => {
                 if let Some(serial) = self.conns[index].sub_of(&channel).map(|s| s.serial) {
                     self.remove_sub(index, serial);

@@ -79,13 +79,12 @@ impl Shard {
             self.serials += 1;
             sub.serial = self.serials;
             sub.next = chunk.start;
-            chunks.push((
-                SubKey {
-                    conn: key,
-                    serial: sub.serial,
-                },
-                chunk,
-            ));
+            let sub_key = SubKey {
+                conn: key,
+                serial: sub.serial,
+            };
+            self.seat(&mut sub, sub_key);
+            chunks.push((sub_key, chunk));
             self.conns[index].subs.push(sub);
             self.node.metrics.subscriptions.inc();
         }
@@ -119,6 +118,7 @@ impl Shard {
             turn: 0,
             pulling: 0,
             waiting: 0,
+            asking: 0,
             methods: None,
             malformed: None,
             phase: Phase::Open,

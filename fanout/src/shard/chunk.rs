@@ -164,6 +164,7 @@ impl Shard {
         to: Option<String>,
         reason: server::GapReason,
     ) {
+        service::planted!("gap_untold", { return });
         let Some(sub) = self.conns[key.conn.index].sub(key.serial) else {
             return;
         };
@@ -181,7 +182,7 @@ impl Shard {
     }
 
     /// A pull failed: a subscription that was not answered yet is refused; one that was tries again at the next tick.
-    fn refused(&mut self, key: SubKey, error: &ProtocolError) {
+    pub(super) fn refused(&mut self, key: SubKey, error: &ProtocolError) {
         let index = key.conn.index;
         let Some(sub) = self.conns[index].sub(key.serial) else {
             return;

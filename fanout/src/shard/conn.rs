@@ -41,6 +41,8 @@ pub(crate) struct Conn {
     pub(super) pulling: u8,
     /// Requests worked on elsewhere.
     pub(super) waiting: u16,
+    /// Subscriptions, also replaced ones, whose kept cursor is being looked up.
+    pub(super) asking: u16,
     pub(super) methods: Option<Box<Bucket>>,
     pub(super) malformed: Option<Box<Bucket>>,
     pub(super) phase: Phase,

@@ -7,6 +7,7 @@ mod adopt;
 mod chunk;
 mod conn;
 mod deliver;
+mod kept;
 mod out;
 mod request;
 mod tick;
@@ -175,6 +176,8 @@ impl Shard {
             ToShard::Pulled { sub, pulled } => self.pulled(sub, pulled),
             ToShard::Cut { channel } => self.cut(&channel),
             ToShard::Stale { channels, since } => self.stale(&channels, since),
+            ToShard::Kept { sub, found } => self.kept(sub, found),
+            ToShard::Acked { sub, position } => self.acked(sub, position),
             ToShard::Adopt(new) => self.adopt(*new),
             ToShard::Stream(new) => self.adopt_stream(*new),
             ToShard::Answer {
@@ -199,6 +202,7 @@ impl Shard {
                     self.forget(key.index);
                 }
             }
+            ToShard::Dismiss => self.dismiss_all(),
             ToShard::Drain { spread_ms } => self.begin_drain(spread_ms),
         }
     }

@@ -12,13 +12,7 @@ use schemas::Lane;
 use serde_json::{Value, json};
 
 use super::{Phase, Shard, conn::Wire, deliver::line_of, ws::Inbound, ws::Turn};
-use crate::{
-    chunk::Wanted,
-    history,
-    mailbox::ToShard,
-    node::Node,
-    sub::{ConnKey, Mode},
-};
+use crate::{chunk::Wanted, history, mailbox::ToShard, node::Node, sub::ConnKey};
 
 impl Shard {
     /// A socket has something to read.
@@ -197,34 +191,6 @@ impl Shard {
         }
     }
 
-    fn ack(&mut self, index: usize, id: Option<&str>, channel: &schemas::Channel, cursor: &str) {
-        let node = Arc::clone(&self.node);
-        let Some(sub) = self.conns[index].sub_of(channel) else {
-            return self.refuse(index, id, Some(channel.as_str()), &ProtocolError::cursor());
-        };
-        let acked = node
-            .tiers
-            .framer
-            .cursors
-            .decode(&sub.channel, cursor)
-            .is_ok_and(|position| {
-                let ours = node
-                    .directory
-                    .position(&node.directory.durable(&sub.channel), position.next);
-                position == ours && sub.ack(position.next).is_ok()
-            });
-        if !acked {
-            return self.refuse(index, id, Some(channel.as_str()), &ProtocolError::cursor());
-        }
-        if sub.mode == Mode::Ready {
-            let key = self.conns[index].key(index);
-            self.hungry.push(key);
-        }
-        if id.is_some() {
-            self.respond(index, id, &json!({}));
-        }
-    }
-
     fn publish(&mut self, key: ConnKey, id: Option<String>, who: &Arc<Identity>, publish: Publish) {
         let index = key.index;
         let channel = publish.channel.to_string();
@@ -306,7 +272,7 @@ impl Shard {
     }
 
     /// One more request may be worked on.
-    fn may_wait(&mut self, index: usize) -> Result<(), ProtocolError> {
+    pub(super) fn may_wait(&mut self, index: usize) -> Result<(), ProtocolError> {
         let max = self.node.limits.requests_waiting_max;
         let conn = &mut self.conns[index];
         if usize::from(conn.waiting) >= max {
