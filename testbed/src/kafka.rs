@@ -265,6 +265,15 @@ impl Cluster {
         self.script(&["restart"], &[&number.to_string()]);
     }
 
+    /// Changes settings of a topic (`retention.ms=1000`), the others staying as they are.
+    pub fn set(&self, topic: &str, settings: &[&str]) {
+        let after: Vec<&str> = ["set", topic]
+            .into_iter()
+            .chain(settings.iter().copied())
+            .collect();
+        self.script(&["topic"], &after);
+    }
+
     fn script(&self, before: &[&str], after: &[&str]) {
         run(
             &workspace().join("scripts/kafka.sh"),

@@ -15,6 +15,11 @@ impl Random {
         Random(seed)
     }
 
+    /// From a seed that is already known.
+    pub fn of(seed: u64) -> Random {
+        Random(seed)
+    }
+
     /// Another, independent source for another task.
     #[must_use]
     pub fn fork(&mut self) -> Random {

@@ -6,5 +6,13 @@
 // The tool of a test: what cannot be done ends it there and then.
 #![allow(clippy::unwrap_used, clippy::missing_panics_doc)]
 
+pub mod actors;
 pub mod check;
 pub mod evidence;
+pub mod faults;
+pub mod page;
+pub mod run;
+pub mod schedule;
+mod settle;
+pub mod workload;
+pub mod world;

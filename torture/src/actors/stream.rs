@@ -1,0 +1,241 @@
+//! Readers over HTTP: server-sent events for several channels, NDJSON and polling for one each.
+//!
+//! An NDJSON stream and a poll are resumed with the last cursor, server-sent events with the last `id:`, as a
+//! browser does. Nothing of what comes is dropped here.
+
+use std::time::Duration;
+
+use client::{Error, Gap, Http, ServerMessage};
+use testbed::Random;
+use tokio::time::{Instant, sleep_until, timeout};
+
+use super::notebook::{Notebook, Want};
+use super::socket::{Manner, SILENCE_MAX};
+use super::{Desk, Phase, pause};
+use crate::evidence::{Book, Note, Since, Started, Transport};
+use crate::workload::index;
+
+/// How long one poll waits.
+const POLL_S: u32 = 2;
+
+/// The reader.
+#[derive(Debug)]
+pub(super) struct StreamReader {
+    pub(super) actor: String,
+    pub(super) user: String,
+    pub(super) token: String,
+    pub(super) transport: Transport,
+    pub(super) wants: Vec<Want>,
+    pub(super) manner: Manner,
+}
+
+impl StreamReader {
+    pub(super) async fn run(self, desk: Desk, mut random: Random) -> Book {
+        let mut notes = Notebook::new(&desk, &self.actor, &self.user, self.transport);
+        for want in &self.wants {
+            notes.begin(want);
+        }
+        // What was given last as a position of the whole stream.
+        let mut place = None;
+        while desk.now() < Phase::Over && !notes.all_ended() {
+            let door = desk.reader_door(&mut random);
+            let Ok(http) = Http::new(door, Some(&self.token)) else {
+                break;
+            };
+            let http = http.with_deadline(Duration::from_secs(7));
+            let mut session = Session {
+                reader: &self,
+                desk: &desk,
+                notes: &mut notes,
+                random: &mut random,
+                place: &mut place,
+            };
+            let ended = match self.transport {
+                Transport::Poll => session.poll(&http).await,
+                Transport::Sse => session.sse(&http).await,
+                _ => session.lines(&http).await,
+            };
+            if let Err(error) = ended {
+                let end = notes.end_of(&error, None);
+                notes.session_over(&end);
+                pause(&mut random).await;
+            } else {
+                notes.session_over(&Note::Cut);
+            }
+        }
+        notes.close()
+    }
+}
+
+struct Session<'a> {
+    reader: &'a StreamReader,
+    desk: &'a Desk,
+    notes: &'a mut Notebook,
+    random: &'a mut Random,
+    place: &'a mut Option<String>,
+}
+
+impl Session<'_> {
+    /// Until everything has come, or it is time to go elsewhere.
+    async fn sse(&mut self, http: &Http) -> Result<(), Error> {
+        let (channels, types) = self.selection();
+        let since = self.ask(self.place.is_some());
+        let last_id = self.place.clone();
+        let opening = http.sse(&channels, since.as_deref(), last_id.as_deref(), &types);
+        let mut stream = opening.await?;
+        let leave = self.time_to_leave();
+        loop {
+            let block = tokio::select! {
+                block = timeout(SILENCE_MAX, stream.next_block()) => block.unwrap_or_else(silent)?,
+                () = sleep_until(leave), if self.desk.now() == Phase::Storm => return Ok(()),
+                () = self.desk.reached(Phase::Over) => return Ok(()),
+            };
+            if block.data.is_empty() {
+                continue;
+            }
+            let message = ServerMessage::parse(&block.data)?;
+            self.take(&message)?;
+            // Only now is it ours.
+            if let Some(id) = block.id {
+                *self.place = Some(id);
+            }
+            if self.notes.all_ended() {
+                return Ok(());
+            }
+            self.dawdle().await;
+        }
+    }
+
+    async fn lines(&mut self, http: &Http) -> Result<(), Error> {
+        let (channels, types) = self.selection();
+        let position = self.notes.position(&channels[0]).map(str::to_owned);
+        let since = self.ask_from(position);
+        let mut stream = http.stream(&channels, since.as_deref(), &types).await?;
+        let leave = self.time_to_leave();
+        loop {
+            let message = tokio::select! {
+                message = timeout(SILENCE_MAX, stream.next()) => message.unwrap_or_else(silent)?,
+                () = sleep_until(leave), if self.desk.now() == Phase::Storm => return Ok(()),
+                () = self.desk.reached(Phase::Over) => return Ok(()),
+            };
+            self.take(&message)?;
+            if self.notes.all_ended() {
+                return Ok(());
+            }
+            self.dawdle().await;
+        }
+    }
+
+    /// One poll after the other; each is a session of its own.
+    async fn poll(&mut self, http: &Http) -> Result<(), Error> {
+        let (channels, types) = self.selection();
+        let since = self.ask(self.place.is_some());
+        let since = self.place.clone().or(since);
+        let asking = http.poll(&channels, since.as_deref(), &types, POLL_S);
+        let page = tokio::select! {
+            page = asking => page?,
+            () = self.desk.reached(Phase::Over) => return Ok(()),
+        };
+        let channel = &channels[0];
+        self.notes.started(channel, Started::default());
+        if let Some(gap) = page.gap {
+            let gap: Gap = serde_json::from_value(gap).map_err(|error| {
+                Error::Unexpected(format!("a gap that cannot be read: {error}"))
+            })?;
+            self.notes.gap(channel, &gap);
+        }
+        for event in &page.events {
+            self.notes.event(event);
+        }
+        *self.place = Some(page.cursor);
+        self.dawdle().await;
+        Ok(())
+    }
+
+    fn take(&mut self, message: &ServerMessage) -> Result<(), Error> {
+        match message {
+            ServerMessage::Connected { .. } => {
+                for want in &self.reader.wants {
+                    if !self.notes.ended(&want.channel) {
+                        self.notes.started(&want.channel, Started::default());
+                    }
+                }
+            }
+            // The stream's end follows.
+            ServerMessage::Error { refusal, .. } => return Err(Error::from(refusal.clone())),
+            other => {
+                self.notes.take(other);
+            }
+        }
+        Ok(())
+    }
+
+    fn selection(&self) -> (Vec<String>, Vec<String>) {
+        let open = |want: &&Want| !self.notes.ended(&want.channel);
+        let wants = self.reader.wants.iter().filter(open);
+        let channels = wants.map(|want| want.channel.clone()).collect();
+        (channels, self.reader.wants[0].types.clone())
+    }
+
+    /// Notes the asking and gives `since`: none when a position of the whole stream goes with it.
+    fn ask(&mut self, resumes: bool) -> Option<String> {
+        if resumes {
+            self.each(|_| Since::Continue);
+            return None;
+        }
+        self.each(|want| want.since);
+        Some(query(self.reader.wants[0].since))
+    }
+
+    fn ask_from(&mut self, position: Option<String>) -> Option<String> {
+        let Some(position) = position else {
+            return self.ask(false);
+        };
+        let cursor = crate::evidence::Cursor::parse(&position);
+        self.each(|_| cursor.map_or(Since::Continue, Since::Cursor));
+        Some(position)
+    }
+
+    fn each(&mut self, since: impl Fn(&Want) -> Since) {
+        for want in &self.reader.wants {
+            if !self.notes.ended(&want.channel) {
+                self.notes.asked(&want.channel, since(want));
+            }
+        }
+    }
+
+    fn time_to_leave(&mut self) -> Instant {
+        let stay = match self.reader.manner.hop {
+            Some(hop) => hop / 4 + hop.mul_f64(self.random.below(1500) as f64 / 1000.0),
+            None => Duration::from_secs(24 * 3600),
+        };
+        Instant::now() + stay
+    }
+
+    async fn dawdle(&mut self) {
+        let manner = self.reader.manner;
+        if let Some(slow) = manner.slow {
+            self.desk.rest(slow, Phase::Calm).await;
+        }
+        if let Some(stuck) = manner.stuck
+            && self.desk.now() == Phase::Storm
+            && index(self.random, 400) == 0
+        {
+            self.desk.rest(stuck, Phase::Calm).await;
+        }
+    }
+}
+
+fn query(since: Since) -> String {
+    match since {
+        Since::Latest | Since::Continue => "latest".into(),
+        Since::Earliest | Since::Kept => "earliest".into(),
+        Since::Cursor(cursor) => cursor.to_string(),
+        Since::Time(ms) => format!("time:{ms}"),
+        Since::Last(count) => format!("last:{count}"),
+    }
+}
+
+fn silent<T>(_: tokio::time::error::Elapsed) -> Result<T, Error> {
+    Err(Error::Timeout(SILENCE_MAX))
+}
