@@ -18,7 +18,7 @@ use crate::{
     chunk::{Chunk, Gap, Wanted},
     event::Delivered,
     node::Node,
-    pull::{Command, Pull, Reply},
+    pull::{Command, Pull, Reply, Want},
     start::narrowed,
     sub::From,
     tier::Spot,
@@ -205,6 +205,7 @@ impl Page<'_> {
         let pull = Pull {
             channel: self.spot.channel.clone(),
             from,
+            want: Want::Events,
             barrier,
             attach: None,
             park: false,

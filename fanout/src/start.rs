@@ -6,6 +6,7 @@ use protocol::{
     client::{Since, Subscribe},
 };
 use schemas::{Channel, KeptKey};
+use state::Fold;
 
 use crate::{
     node::Node,
@@ -27,7 +28,7 @@ pub(crate) fn prepare(
     read: Read,
     subscribe: Subscribe,
 ) -> Result<Prepared, ProtocolError> {
-    if subscribe.snapshot {
+    if subscribe.snapshot && !Fold::of(&subscribe.channel).is_served() {
         return Err(ProtocolError::unserved("snapshot"));
     }
     if subscribe.presence || subscribe.channel.namespace() == "presence" {
@@ -68,7 +69,11 @@ pub(crate) fn prepare(
     let owner = matches!(read, Read::IfJobOwner).then(|| who.sub.as_str().into());
     Ok(Prepared {
         sub,
-        start: Start { owner, ..start },
+        start: Start {
+            snapshot: subscribe.snapshot,
+            owner,
+            ..start
+        },
     })
 }
 
@@ -105,6 +110,7 @@ fn start_at(node: &Node, channel: &Channel, since: &Since) -> Result<Start, Prot
     let mut start = Start {
         from: From::Latest,
         was_recovering: !matches!(since, Since::Latest),
+        snapshot: false,
         outlived: None,
         owner: None,
     };

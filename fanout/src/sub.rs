@@ -8,6 +8,7 @@ use crate::{
     chunk::{Chunk, Wanted},
     event::Delivered,
     kept::Watch,
+    pull::Want,
 };
 
 /// A connection of a shard, for as long as it lives: places are used again, serials are not.
@@ -94,10 +95,23 @@ pub(crate) struct Start {
     pub(crate) from: From,
     /// It named a position.
     pub(crate) was_recovering: bool,
+    /// The state comes first.
+    pub(crate) snapshot: bool,
     /// A cursor of an earlier generation of the topic: everything between is gone.
     pub(crate) outlived: Option<String>,
     /// This user must own the job.
     pub(crate) owner: Option<std::sync::Arc<str>>,
+}
+
+impl Start {
+    /// What the first pull asks for.
+    pub(crate) fn want(&self) -> Want {
+        if self.snapshot {
+            Want::StateFirst
+        } else {
+            Want::Events
+        }
+    }
 }
 
 /// A bound on unacknowledged durable events.
@@ -199,6 +213,9 @@ impl Sub {
             Some(gap) => self.next = gap.to,
             None if opening => self.next = chunk.start,
             None => {}
+        }
+        if let Some(state) = &chunk.state {
+            self.next = self.next.max(state.at);
         }
     }
 

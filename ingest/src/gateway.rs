@@ -291,7 +291,11 @@ impl Inner {
             .topics
             .get(self.names.of(&event.channel, event.lane))
             .ok_or_else(unplaced)?;
-        let partition = partition_of(event.channel.id().as_bytes(), topic.partitions);
+        let key = event.channel.id().as_bytes();
+        let partition = partition_of(
+            service::planted!("other_partitioner", &key[key.len() - 1..] => key),
+            topic.partitions,
+        );
         Ok((topic, partition))
     }
 

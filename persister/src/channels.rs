@@ -51,7 +51,8 @@ impl Channels {
         folded: Folded,
     ) {
         let mut held = Held {
-            state: known.map_or_else(ChannelState::new, |known| restored(known.state)),
+            state: service::planted!("persister_forgets", None => known)
+                .map_or_else(ChannelState::new, |known| restored(known.state)),
             folded,
             used: Instant::now(),
             weight: 0,

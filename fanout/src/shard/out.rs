@@ -49,6 +49,11 @@ impl Out {
     pub(crate) fn push(&mut self, message: Bytes) {
         self.queued += message.len();
         self.queue.push_back(message);
+        service::planted!("two_swapped", every 50, {
+            if let Some(before) = self.queue.len().checked_sub(2) {
+                self.queue.swap(before, before + 1);
+            }
+        });
     }
 
     pub(crate) fn push_control(&mut self, frame: &[u8]) {

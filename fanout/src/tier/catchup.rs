@@ -182,6 +182,8 @@ pub(super) fn answer(
     events: Vec<Arc<Delivered>>,
     next: i64,
 ) {
+    let events =
+        service::planted!("handover_skips", events.into_iter().skip(1).collect() => events);
     fetch.reply.send(Ok(Chunk {
         channel: fetch.channel,
         start: gap.map_or(start, |g| g.from),
@@ -190,5 +192,6 @@ pub(super) fn answer(
         next,
         live: false,
         reached_end: false,
+        state: None,
     }));
 }

@@ -31,7 +31,10 @@ impl Scribe {
         match answer {
             Answer::Stored { offset } => Ok(Published {
                 id: id.to_owned(),
-                cursor: Some(self.cursor(channel, offset)),
+                cursor: Some(self.cursor(
+                    channel,
+                    service::planted!("ack_off_by_one", offset + 1 => offset),
+                )),
                 duplicate: false,
             }),
             Answer::Duplicate { offset, id: stored } => Ok(Published {

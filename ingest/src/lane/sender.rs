@@ -144,6 +144,10 @@ impl Run {
 
     fn take(&mut self, letter: Letter) {
         let deadline = letter.arrived + self.sender.ack_timeout;
+        service::planted!("ack_before_append", every 40, {
+            let job = letter.into_job(self.started, deadline);
+            return self.answer(job, Answer::Stored { offset: 0 });
+        });
         self.ledger.arrive(letter.into_job(self.started, deadline));
     }
 

@@ -156,7 +156,7 @@ impl Node<'_> {
             schemas: reading.fetch_or_absent(),
             pins: ground.pins.clone(),
             watch: ground.watch.clone(),
-            cursors: ground.cursors.clone(),
+            cursors: service::planted!("cursors_of_one_node", protocol::Cursors::new(*uuid::Uuid::new_v4().as_bytes()) => ground.cursors.clone()),
             namespaces: door.namespaces.clone(),
             verifier: (*door.verifier).clone(),
             origins: (*door.origins).clone(),
