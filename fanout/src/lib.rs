@@ -23,6 +23,7 @@ mod plan;
 mod pull;
 mod ring;
 mod shard;
+mod snapshot;
 mod start;
 mod sub;
 mod tier;

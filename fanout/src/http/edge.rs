@@ -171,6 +171,9 @@ pub(super) fn stay(node: &Node, request: &Request) -> Result<Guard, ProtocolErro
     if node.is_draining() {
         return Err(ProtocolError::unavailable("this node is stopping", 1_000));
     }
+    if node.directory.is_moved() {
+        return Err(crate::chunk::moved());
+    }
     let extensions = request.extensions();
     let address = extensions.get::<SocketAddr>().ok_or_else(|| {
         ProtocolError::new(ErrorName::Internal, "the peer's address is not known")

@@ -10,6 +10,9 @@ use crate::{pipe::Form, sub::Mode};
 /// A comment keeps proxies from cutting a quiet event stream.
 const COMMENT_AFTER: Duration = Duration::from_secs(12);
 
+/// Over how many milliseconds clients spread their return after all of them were sent away at once.
+const RETURN_WITHIN_MS: &str = "30000";
+
 /// Closing everything, wave by wave.
 #[derive(Debug)]
 pub(super) struct Drain {
@@ -122,6 +125,22 @@ impl Shard {
             .and_then(|_| self.stream_cursor(index));
         self.say_event(index, "error", message, id.as_deref());
         self.close(index, code, error.name.as_str());
+    }
+
+    /// A topic is not the pinned one: everybody is told so and comes back, here or elsewhere, in a while.
+    pub(super) fn dismiss_all(&mut self) {
+        let error = crate::chunk::moved();
+        let open: Vec<usize> = self
+            .conns
+            .iter()
+            .filter(|(_, c)| c.is_open())
+            .map(|(i, _)| i)
+            .collect();
+        for index in open {
+            let message = server::error(None, None, &error, self.now_ms);
+            self.say_event(index, "error", message, None);
+            self.close(index, close::DRAINING, RETURN_WITHIN_MS);
+        }
     }
 
     pub(super) fn begin_drain(&mut self, spread_ms: u64) {
