@@ -9,6 +9,8 @@ use crate::event::Delivered;
 pub(crate) struct Ring {
     from: i64,
     events: VecDeque<Arc<Delivered>>,
+    /// Weight of all of them.
+    bytes: usize,
 }
 
 /// What a ring has after a position.
@@ -25,6 +27,7 @@ impl Ring {
         Self {
             from,
             events: VecDeque::new(),
+            bytes: 0,
         }
     }
 
@@ -38,6 +41,7 @@ impl Ring {
                 .back()
                 .is_none_or(|last| last.offset < event.offset)
         );
+        self.bytes += event.weight();
         self.events.push_back(event);
     }
 
@@ -46,6 +50,7 @@ impl Ring {
         match self.events.front() {
             Some(oldest) if oldest.offset == offset => {
                 let weight = oldest.weight();
+                self.bytes -= weight;
                 self.from = offset + 1;
                 self.events.pop_front();
                 if self.events.capacity() > 64 && self.events.len() * 4 < self.events.capacity() {
@@ -54,6 +59,16 @@ impl Ring {
                 weight
             }
             _ => 0,
+        }
+    }
+
+    /// Forgets the oldest events until at most about `bytes_max` are left; the newest always stays.
+    pub(crate) fn shorten(&mut self, bytes_max: usize) {
+        while self.bytes > bytes_max
+            && self.events.len() > 1
+            && let Some(oldest) = self.events.front().map(|e| e.offset)
+        {
+            self.evict(oldest);
         }
     }
 
@@ -90,6 +105,11 @@ impl Ring {
             .filter(|e| wanted(e))
             .nth(n.saturating_sub(1))
             .map(|e| e.offset)
+    }
+
+    /// Whether it is known that no event has an offset of at least `next`.
+    pub(crate) fn ends_before(&self, next: i64) -> bool {
+        next >= self.from && self.events.back().is_none_or(|last| last.offset < next)
     }
 
     /// The event at exactly this offset.
@@ -148,6 +168,26 @@ mod tests {
         assert!(ring.evict(2) > 0);
         assert!(ring.after(2, 1000).is_none());
         assert_eq!(offsets(&ring.after(3, 1000).unwrap()), [5, 8]);
+    }
+
+    #[test]
+    fn a_ring_that_is_shortened_keeps_the_newest_without_a_hole() {
+        let mut ring = ring(&[2, 5, 8, 9]);
+        let each = ring.iter().next().unwrap().weight();
+        ring.shorten(2 * each);
+        assert_eq!((ring.from(), ring.len()), (6, 2));
+        assert!(ring.after(5, 1000).is_none());
+        ring.shorten(0);
+        assert_eq!(offsets(&ring.after(9, 1000).unwrap()), [9]);
+    }
+
+    #[test]
+    fn an_end_is_known_only_where_nothing_was_evicted() {
+        let mut ring = ring(&[2, 5]);
+        assert!(ring.ends_before(6) && !ring.ends_before(5));
+        ring.evict(2);
+        ring.evict(5);
+        assert!(ring.ends_before(6) && !ring.ends_before(5));
     }
 
     #[test]
