@@ -2,10 +2,15 @@
 
 use std::sync::Arc;
 
-use protocol::{ProtocolError, server::GapReason};
+use bytes::Bytes;
+use protocol::{ErrorName, ProtocolError, server::GapReason};
 use schemas::Channel;
+use serde_json::json;
 
-use crate::event::Delivered;
+use crate::{
+    event::{Delivered, Framer},
+    tier::Spot,
+};
 
 /// What one pull of a channel's events brought.
 #[derive(Debug)]
@@ -23,6 +28,17 @@ pub(crate) struct Chunk {
     pub(crate) live: bool,
     /// Nothing follows `next` for now.
     pub(crate) reached_end: bool,
+    /// The channel's state, where it was asked for.
+    pub(crate) state: Option<State>,
+}
+
+/// The state of a channel.
+#[derive(Debug, Clone)]
+pub(crate) struct State {
+    /// It is that of all events below this offset.
+    pub(crate) at: i64,
+    /// As clients are told it: JSON text.
+    pub(crate) json: Bytes,
 }
 
 /// A range of the log that is gone, and why.
@@ -60,6 +76,21 @@ pub(crate) fn moved() -> ProtocolError {
         "the log is not the one this installation began with, an operator has to act",
         30_000,
     )
+}
+
+/// What led to a state is gone everywhere, the range between two cursors: it cannot be told, and none is made up.
+pub(crate) fn erased(from: &str, to: &str, reason: GapReason) -> ProtocolError {
+    let gap = json!({ "from": from, "to": to, "reason": reason.as_str() });
+    let message = "events that led to this state are erased";
+    ProtocolError::new(ErrorName::NotFound, message).with_details(json!({ "gap": gap }))
+}
+
+impl Gap {
+    /// The same as the answer to who asks for a state.
+    pub(crate) fn erased(self, framer: &Framer, spot: &Spot) -> ProtocolError {
+        let cursor = |next| framer.cursor(&spot.channel, &spot.place, next);
+        erased(&cursor(self.from), &cursor(self.to), self.reason)
+    }
 }
 
 /// The log, or what stands before it, is away for now.

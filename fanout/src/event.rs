@@ -1,10 +1,16 @@
 //! An accepted event as it is delivered: framed once, its bytes shared by every subscriber and transport.
 
-use std::sync::{Arc, OnceLock};
+use std::{
+    borrow::Cow,
+    sync::{Arc, OnceLock},
+};
 
 use bytes::Bytes;
 use protocol::{Cursors, server};
 use schemas::{Channel, Event};
+use serde::Deserialize;
+use serde_json::value::RawValue;
+use state::{Entry, Fold};
 use store::EventRow;
 
 use crate::place::{Directory, Place};
@@ -35,6 +41,24 @@ impl Delivered {
         &self.line
     }
 
+    /// Folds a durable event into a state. Its id and data are read back from its JSON: that is rare, and an event that
+    /// is delivered to thousands carries nothing for it.
+    pub(crate) fn fold_into(&self, fold: &mut Fold) {
+        if !fold.is_moved() {
+            return;
+        }
+        let frame: Frame<'_> =
+            serde_json::from_slice(self.json()).expect("a frame that was written here");
+        fold.apply(&Entry {
+            offset: self.offset,
+            at_ms: self.at_ms,
+            id: &frame.id,
+            name: &self.name,
+            user: self.user.as_deref(),
+            data: frame.data.get().as_bytes(),
+        });
+    }
+
     /// The JSON object alone.
     pub(crate) fn json(&self) -> &[u8] {
         &self.line[..self.line.len() - 1]
@@ -57,6 +81,7 @@ impl Delivered {
 
     /// Whether `user` may see it: everybody, or one of the addressed and nobody else.
     pub(crate) fn visible_to(&self, user: &str) -> bool {
+        service::planted!("whisper_to_all", { return true });
         self.to
             .as_ref()
             .is_none_or(|to| to.iter().any(|u| u == user))
@@ -69,6 +94,15 @@ impl Delivered {
         line.extend_from_slice(format!(",\"replaced\":{replaced}}}\n").as_bytes());
         Bytes::from(line)
     }
+}
+
+/// What of an event is in its JSON alone.
+#[derive(Deserialize)]
+struct Frame<'a> {
+    #[serde(borrow)]
+    id: Cow<'a, str>,
+    #[serde(borrow)]
+    data: &'a RawValue,
 }
 
 /// A block of the event stream: `id`, `event`, `data` on one line each. The values hold no line breaks:
@@ -134,7 +168,7 @@ impl Framer {
                 to: row.to.as_deref(),
                 offset: row.offset,
                 at_ms: row.at_ms,
-                prev: row.prev,
+                prev: service::planted!("store_forgets_prev", None => row.prev),
             },
         )
     }

@@ -6,7 +6,7 @@ use schemas::Channel;
 use tokio::{sync::oneshot, time::Instant};
 
 use crate::{
-    chunk::{Pulled, Wanted},
+    chunk::{Pulled, State, Wanted},
     mailbox::{Mailbox, ToShard},
     sub::{From, SubKey},
 };
@@ -16,6 +16,7 @@ use crate::{
 pub(crate) struct Pull {
     pub(crate) channel: Channel,
     pub(crate) from: From,
+    pub(crate) want: Want,
     /// Wait until this node has read what the log holds now, so that everybody reads their own writes.
     pub(crate) barrier: bool,
     /// At the end of the ring, attach the asking shard: later events are broadcast to it.
@@ -32,6 +33,18 @@ pub(crate) struct Pull {
     pub(crate) reply: Reply,
 }
 
+/// What is asked for.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub(crate) enum Want {
+    /// The events.
+    #[default]
+    Events,
+    /// The state where the events begin, then the events.
+    StateFirst,
+    /// The state at exactly that position, and no events.
+    StateOnly,
+}
+
 /// Who hears the answer. Dropping it unanswered is seen by the asker as a lost node.
 #[derive(Debug)]
 pub(crate) enum Reply {
@@ -39,6 +52,8 @@ pub(crate) enum Reply {
     Shard { mailbox: Arc<Mailbox>, sub: SubKey },
     /// A task that waits.
     Once(oneshot::Sender<Pulled>),
+    /// Somebody who hears the state with it.
+    Stated { to: Box<Reply>, state: State },
 }
 
 impl Reply {
@@ -50,6 +65,32 @@ impl Reply {
                 pulled: pulled.map(Box::new),
             }),
             Reply::Once(sender) => drop(sender.send(pulled)),
+            stated @ Reply::Stated { .. } => {
+                let (reply, pulled) = stated.unfold(pulled);
+                reply.send(pulled);
+            }
+        }
+    }
+
+    /// The same asker, who hears the state with the answer.
+    pub(crate) fn stated(to: Reply, state: State) -> Reply {
+        Reply::Stated {
+            to: Box::new(to),
+            state,
+        }
+    }
+
+    /// Puts a state that was found into the answer.
+    pub(crate) fn unfold(self, pulled: Pulled) -> (Reply, Pulled) {
+        match self {
+            Reply::Stated { to, state } => {
+                let pulled = pulled.map(|mut chunk| {
+                    chunk.state = Some(state);
+                    chunk
+                });
+                to.unfold(pulled)
+            }
+            plain => (plain, pulled),
         }
     }
 
@@ -58,6 +99,7 @@ impl Reply {
         match self {
             Reply::Shard { .. } => false,
             Reply::Once(sender) => sender.is_closed(),
+            Reply::Stated { to, .. } => to.is_gone(),
         }
     }
 }

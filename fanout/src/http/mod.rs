@@ -53,6 +53,10 @@ pub(crate) fn router(node: Arc<Node>) -> Router {
             "/api/realtime/activity",
             get(past::activity).options(edge::preflight),
         )
+        .route(
+            "/api/realtime/snapshot",
+            get(past::snapshot).options(edge::preflight),
+        )
         .route("/api/realtime/ack", post(ack::ack).options(edge::preflight))
         .method_not_allowed_fallback(edge::wrong_method)
         .fallback(edge::not_found)

@@ -1,4 +1,4 @@
-//! `GET /api/realtime/history`, and `/activity` beside it.
+//! `GET /api/realtime/history` and `/snapshot`, and `/activity` beside them.
 
 use std::sync::Arc;
 
@@ -7,11 +7,16 @@ use axum::{
     response::Response,
 };
 use http::StatusCode;
-use protocol::{ProtocolError, access::may_read_history, client::History, token::Use};
+use protocol::{
+    ProtocolError,
+    access::may_read_history,
+    client::{History, Snapshot},
+    token::Use,
+};
 use service::http::json;
 
 use super::{edge, edge::Asked};
-use crate::{history as pages, node::Node};
+use crate::{history as pages, node::Node, snapshot as states};
 
 pub(super) async fn history(State(node): State<Arc<Node>>, request: Request) -> Response {
     answer(node, request, |asked| {
@@ -34,6 +39,25 @@ pub(super) async fn activity(State(node): State<Arc<Node>>, request: Request) ->
         History::from_query(std::iter::once(("channel", channel.as_str())).chain(others))
     })
     .await
+}
+
+pub(super) async fn snapshot(State(node): State<Arc<Node>>, request: Request) -> Response {
+    let asked = match edge::enter(&node, &request) {
+        Ok(asked) => asked,
+        Err(response) => return response,
+    };
+    let headers = request.headers().clone();
+    let state = async {
+        let who = asked.who(&node, &headers, Use::Request)?;
+        let pairs = asked.query.iter().map(|(n, v)| (n.as_str(), v.as_str()));
+        let snapshot = Snapshot::from_query(pairs)?;
+        let read = may_read_history(&node.namespaces, &who, &snapshot.channel)?;
+        states::answer(&node, &who, read, snapshot).await
+    };
+    match state.await {
+        Ok(state) => asked.finish(json(StatusCode::OK, state)),
+        Err(error) => asked.refuse(error),
+    }
 }
 
 async fn answer(

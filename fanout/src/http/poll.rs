@@ -76,6 +76,10 @@ impl Found {
 async fn answer(node: &Arc<Node>, asked: &Asked, headers: &HeaderMap) -> Result<Vec<u8>, Refusal> {
     let who = asked.who(node, headers, Use::Request)?;
     let wait = wait_of(node, asked)?;
+    if asked.value("snapshot") == Some("true") {
+        let error = "a poll has no snapshot: ask GET /api/realtime/snapshot";
+        return Err(ProtocolError::invalid(error).into());
+    }
     let mut prepared = subscriptions(node, &who, asked, headers, None)?;
     resume_kept(node, &mut prepared).await?;
     let mut channels: Vec<Polled> = prepared

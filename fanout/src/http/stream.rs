@@ -25,12 +25,12 @@ use uuid::Uuid;
 
 use super::{edge, edge::Asked, edge::Refusal};
 use crate::{
-    chunk::Chunk,
+    chunk::{Chunk, Pulled},
     history::ask,
     mailbox::{NewStream, ToShard},
     node::Node,
     pipe::{Form, Pipe, PipeBody, Signal},
-    pull::{Pull, Reply},
+    pull::{Pull, Reply, Want},
     start::{Prepared, begin_at, prepare},
     sub::{From, Opening, Start, Sub},
 };
@@ -300,16 +300,15 @@ pub(super) async fn first_chunk(
     park: bool,
     deadline: Instant,
 ) -> Result<Chunk, ProtocolError> {
-    pull(
-        node,
-        sub,
-        start.from,
-        start.owner.clone(),
-        !park,
+    let (reply, answer) = oneshot::channel();
+    let pull = Pull {
+        want: start.want(),
+        barrier: !park,
         park,
-        deadline,
-    )
-    .await
+        owner: start.owner.clone(),
+        ..question(sub, start.from, reply)
+    };
+    ask(node, pull, answer, deadline).await
 }
 
 /// Asks the hub once.
@@ -324,16 +323,26 @@ pub(super) async fn pull(
 ) -> Result<Chunk, ProtocolError> {
     let (reply, answer) = oneshot::channel();
     let pull = Pull {
-        channel: sub.channel.clone(),
-        from,
         barrier,
-        attach: None,
         park,
         owner,
+        ..question(sub, from, reply)
+    };
+    ask(node, pull, answer, deadline).await
+}
+
+fn question(sub: &Sub, from: From, reply: oneshot::Sender<Pulled>) -> Pull {
+    Pull {
+        channel: sub.channel.clone(),
+        from,
+        want: Want::Events,
+        barrier: false,
+        attach: None,
+        park: false,
+        owner: None,
         wanted: sub.wanted.clone(),
         bytes_max: FIRST_BYTES,
         asked: Instant::now(),
         reply: Reply::Once(reply),
-    };
-    ask(node, pull, answer, deadline).await
+    }
 }

@@ -96,9 +96,10 @@ impl Hot {
         Taken { event, new: true }
     }
 
-    /// Bytes of its ring, about.
+    /// Bytes of its ring and its state, about.
     pub(crate) fn weight(&self) -> usize {
-        self.warm.ring.iter().map(|e| e.weight()).sum()
+        let ring: usize = self.warm.ring.iter().map(|e| e.weight()).sum();
+        ring + self.warm.folded.weight()
     }
 
     pub(crate) fn is_idle(&self) -> bool {

@@ -8,6 +8,7 @@ mod footing;
 mod fresh;
 mod hot;
 mod serve;
+mod state;
 mod work;
 
 use std::{
@@ -46,7 +47,7 @@ const RETRY: Duration = Duration::from_secs(1);
 /// Bounds of one hub.
 #[derive(Debug, Clone)]
 pub(crate) struct HubConfig {
-    /// Bytes of all rings together.
+    /// Bytes of all rings together, and of the states beside them.
     pub(crate) ring_bytes_max: usize,
     /// Events older than this leave the ring.
     pub(crate) ring_age_max: Duration,
@@ -292,7 +293,9 @@ impl Hub {
             }
             None => return,
         };
+        let before = hot.warm.folded.weight();
         let taken = hot.take(&self.tiers, &feed.place, &record);
+        self.ring_bytes = (self.ring_bytes + hot.warm.folded.weight()).saturating_sub(before);
         let Some(event) = taken.event else { return };
         if taken.new {
             self.ring_bytes += event.weight();
@@ -327,8 +330,8 @@ impl Hub {
                 .front()
                 .is_some_and(|a| self.now.duration_since(a.at) > self.config.ring_age_max)
         {
+            // States are not forgotten while their channels are hot.
             let Some(aged) = self.aged.pop_front() else {
-                self.ring_bytes = 0;
                 return;
             };
             if let Some(Slot::Hot(hot)) = self.feeds[aged.place].slots.get_mut(&aged.channel) {

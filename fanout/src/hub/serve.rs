@@ -9,7 +9,7 @@ use crate::{
     chunk::{Chunk, Gap, Pulled},
     mailbox::ToShard,
     place::Place,
-    pull::{Pull, Reply},
+    pull::{Pull, Reply, Want},
     sub::From,
     tier::{Fetch, Spot, Warm},
 };
@@ -149,6 +149,7 @@ impl Hub {
                 at: self.now,
             });
         }
+        self.ring_bytes += hot.warm.folded.weight();
         feed.insert(channel, Slot::Hot(Box::new(hot)));
         for pull in warming.pulls {
             self.serve(index, pull);
@@ -169,6 +170,8 @@ impl Hub {
         }
         let next = match pull.from {
             From::Next(next) => next,
+            // A checkpoint may be ahead of this reader, and the state with it.
+            From::Latest if pull.want != Want::Events => read_to.max(hot.warm.next),
             From::Latest => read_to,
             From::Last(n) => match hot.warm.ring.last(n as usize, |e| pull.wanted.passes(e)) {
                 Some(next) => next,
@@ -185,8 +188,14 @@ impl Hub {
                 to: read_to,
                 reason: GapReason::Truncated,
             };
+            if pull.want != Want::Events {
+                return self.with_state(index, pull, (next, Some(gap)));
+            }
             let chunk = chunk(pull.channel, next, Some(gap), Vec::new(), read_to);
             return self.answer(pull.reply, Ok(chunk));
+        }
+        if pull.want != Want::Events {
+            return self.with_state(index, pull, (next, None));
         }
         let Some(slice) = hot.warm.ring.after(next, pull.bytes_max) else {
             let until = hot.warm.ring.from();
@@ -240,6 +249,7 @@ impl Hub {
 
     /// Answers to shards travel with the round, in order with the broadcasts.
     pub(super) fn answer(&mut self, reply: Reply, pulled: Pulled) {
+        let (reply, pulled) = reply.unfold(pulled);
         match reply {
             Reply::Shard { mailbox, sub } => {
                 let shard = mailbox.shard();
@@ -293,6 +303,12 @@ impl Hub {
                 ),
                 Err(error) => self.answer(pull.reply, Err(error)),
             },
+            Done::Stated {
+                index,
+                pull,
+                next,
+                state,
+            } => self.stated(index, pull, (next, state)),
         }
     }
 
@@ -355,7 +371,7 @@ fn may_read_job(pull: &Pull, hot: &Hot) -> Result<(), ProtocolError> {
         return Ok(());
     }
     match &pull.owner {
-        Some(user) if hot.warm.job_owner.as_deref() == Some(user) => Ok(()),
+        Some(user) if hot.warm.folded.job_owner() == Some(user) => Ok(()),
         Some(_) => Err(ProtocolError::new(
             ErrorName::PermissionDenied,
             "no right to this job",
@@ -367,7 +383,7 @@ fn may_read_job(pull: &Pull, hot: &Hot) -> Result<(), ProtocolError> {
     }
 }
 
-fn chunk(
+pub(super) fn chunk(
     channel: schemas::Channel,
     start: i64,
     gap: Option<Gap>,
@@ -382,5 +398,6 @@ fn chunk(
         next,
         live: false,
         reached_end: false,
+        state: None,
     }
 }

@@ -9,7 +9,7 @@ use tokio::time::timeout;
 
 use super::{Hub, RETRY, feed::Phase, fresh::Turn, hot::Slot};
 use crate::{
-    chunk::{away, moved},
+    chunk::{State, away, moved},
     mailbox::ToShard,
     place::Place,
     pull::Pull,
@@ -37,6 +37,13 @@ pub(super) enum Done {
         index: usize,
         pull: Pull,
         next: Result<i64, ProtocolError>,
+    },
+    /// The state that a pull at `next` wants.
+    Stated {
+        index: usize,
+        pull: Pull,
+        next: i64,
+        state: Result<State, ProtocolError>,
     },
 }
 

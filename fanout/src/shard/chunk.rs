@@ -7,10 +7,10 @@ use tokio::time::Instant;
 
 use super::{Shard, deliver::is_websocket, deliver::line_of};
 use crate::{
-    chunk::{Chunk, Gap},
+    chunk::{Chunk, Gap, State},
     mailbox::Mailbox,
-    pull::{Command, Pull, Reply},
-    sub::{ConnKey, From, Mode, Start, Step, Sub, SubKey},
+    pull::{Command, Pull, Reply, Want},
+    sub::{ConnKey, From, Mode, Opening, Step, Sub, SubKey},
 };
 
 /// Bytes of one pull: several may be under way at once within the connection's bound.
@@ -77,9 +77,10 @@ impl Shard {
         let opening = sub.opening.take();
         sub.begin(&chunk, opening.is_some());
         if let Some(opening) = opening {
-            let lost = chunk.gap.is_some() || opening.start.outlived.is_some();
-            self.answer_subscription(key, opening.request, &opening.start, chunk.start, !lost);
-            if let Some(from) = opening.start.outlived {
+            let outlived = opening.start.outlived.clone();
+            let lost = chunk.gap.is_some() || outlived.is_some();
+            self.answer_subscription(key, opening, &chunk, !lost);
+            if let Some(from) = outlived {
                 let to = self.cursor_of(key, chunk.start);
                 self.tell_gap(key, Some(from), to, server::GapReason::Epoch);
             }
@@ -87,6 +88,9 @@ impl Shard {
         if let Some(Gap { from, to, reason }) = chunk.gap {
             let (from, to) = (self.cursor_of(key, from), self.cursor_of(key, to));
             self.tell_gap(key, from, to, reason);
+        }
+        if let Some(state) = &chunk.state {
+            self.tell_state(key, state);
         }
         for event in &chunk.events {
             let Some(sub) = self.conns[index].sub(key.serial) else {
@@ -129,15 +133,16 @@ impl Shard {
     fn answer_subscription(
         &mut self,
         key: SubKey,
-        request: Option<String>,
-        start: &Start,
-        at: i64,
+        opening: Box<Opening>,
+        chunk: &Chunk,
         recovered: bool,
     ) {
         let index = key.conn.index;
         if !is_websocket(&self.conns[index]) {
             return;
         }
+        let state = chunk.state.as_ref();
+        let at = state.map_or(chunk.start, |state| state.at);
         let cursor = self.cursor_of(key, at).unwrap_or_default();
         let Some(sub) = self.conns[index].sub(key.serial) else {
             return;
@@ -147,14 +152,29 @@ impl Shard {
             channel: asked.as_str(),
             cursor: &cursor,
             recovered,
-            was_recovering: start.was_recovering,
-            snapshot: None,
+            was_recovering: opening.start.was_recovering,
+            snapshot: state.map(|state| &*state.json),
         });
-        let message = match request {
+        let message = match opening.request {
             Some(id) => server::response_raw(&id, &data),
             None => server::subscribed(asked.as_str(), &data),
         };
         self.say(index, line_of(message));
+    }
+
+    /// Streams have no response: the state is an event of its own, after what is gone and before what follows it.
+    fn tell_state(&mut self, key: SubKey, state: &State) {
+        let index = key.conn.index;
+        if is_websocket(&self.conns[index]) {
+            return;
+        }
+        let cursor = self.cursor_of(key, state.at).unwrap_or_default();
+        let Some(sub) = self.conns[index].sub(key.serial) else {
+            return;
+        };
+        let told = server::snapshot_event(sub.asked.as_str(), &cursor, &state.json);
+        let id = self.stream_cursor(index);
+        self.say_event(index, "snapshot", told, id.as_deref());
     }
 
     fn tell_gap(
@@ -221,6 +241,7 @@ fn pull_for(sub: &Sub, mailbox: Arc<Mailbox>, key: SubKey) -> Pull {
     Pull {
         channel: sub.channel.clone(),
         from: opening.map_or(From::Next(sub.next), |o| o.start.from),
+        want: opening.map_or(Want::Events, |o| o.start.want()),
         barrier: opening.is_some(),
         attach: Some(mailbox.shard()),
         park: false,

@@ -12,7 +12,7 @@ use schemas::Lane;
 use serde_json::{Value, json};
 
 use super::{Phase, Shard, conn::Wire, deliver::line_of, ws::Inbound, ws::Turn};
-use crate::{chunk::Wanted, history, mailbox::ToShard, node::Node, sub::ConnKey};
+use crate::{chunk::Wanted, history, mailbox::ToShard, node::Node, snapshot, sub::ConnKey};
 
 impl Shard {
     /// A socket has something to read.
@@ -154,14 +154,7 @@ impl Shard {
             Call::Publish(publish) => self.publish(key, id, who, publish),
             Call::Ack { channel, cursor } => self.ack(index, id.as_deref(), &channel, &cursor),
             Call::History(asked) => self.history(key, id, who, asked),
-            Call::Snapshot(_) => {
-                self.refuse(
-                    index,
-                    id.as_deref(),
-                    None,
-                    &ProtocolError::unserved("snapshot"),
-                );
-            }
+            Call::Snapshot(asked) => self.snapshot(key, id, who, asked),
             Call::Unserved(method) => {
                 self.refuse(index, id.as_deref(), None, &ProtocolError::unserved(method));
             }
@@ -250,16 +243,46 @@ impl Shard {
             Ok(read) => read,
             Err(error) => return self.refuse(index, id.as_deref(), None, &error),
         };
-        let (node, mailbox, who) = (
-            Arc::clone(&self.node),
-            Arc::clone(&self.mailbox),
-            Arc::clone(who),
-        );
-        // Bounded by the requests a connection may have waiting, and by the request timeout inside.
+        let (node, who) = (Arc::clone(&self.node), Arc::clone(who));
+        self.answer_later(key, id, async move {
+            history::answer(&node, &who, read, asked).await
+        });
+    }
+
+    fn snapshot(
+        &mut self,
+        key: ConnKey,
+        id: Option<String>,
+        who: &Arc<Identity>,
+        asked: client::Snapshot,
+    ) {
+        let index = key.index;
+        let allowed = self
+            .metered(index)
+            .and_then(|()| may_read_history(&self.node.namespaces, who, &asked.channel))
+            .and_then(|read| self.may_wait(index).map(|()| read));
+        let read = match allowed {
+            Ok(read) => read,
+            Err(error) => return self.refuse(index, id.as_deref(), None, &error),
+        };
+        let (node, who) = (Arc::clone(&self.node), Arc::clone(who));
+        self.answer_later(key, id, async move {
+            snapshot::answer(&node, &who, read, asked).await
+        });
+    }
+
+    /// Answers with the data that is worked on elsewhere. Bounded by the requests a connection may have waiting, and
+    /// by the request timeout inside.
+    fn answer_later(
+        &self,
+        key: ConnKey,
+        id: Option<String>,
+        work: impl Future<Output = Result<Vec<u8>, ProtocolError>> + Send + 'static,
+    ) {
+        let mailbox = Arc::clone(&self.mailbox);
         self.node.runtime.spawn(async move {
-            let answer = history::answer(&node, &who, read, asked).await;
             let id = id.unwrap_or_default();
-            let message = match answer {
+            let message = match work.await {
                 Ok(data) => server::response_raw(&id, &data),
                 Err(error) => server::error(Some(&id), None, &error, service::http::now_ms()),
             };

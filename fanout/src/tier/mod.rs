@@ -1,9 +1,11 @@
 //! The tiers below the ring: the store and the log, behind one question — what follows this position?
 
 mod catchup;
+mod folded;
 mod page;
 mod resolve;
 mod scan;
+mod state;
 mod states;
 mod sweep;
 mod turn;
@@ -45,6 +47,8 @@ pub(crate) struct Tiers {
     pub(crate) framer: Framer,
     /// Bounds the partitions whose channels are warmed at the same time.
     warmings: Semaphore,
+    /// Bounds the states that are folded at the same time.
+    foldings: Semaphore,
 }
 
 impl Tiers {
@@ -55,6 +59,7 @@ impl Tiers {
             scanner,
             framer,
             warmings: Semaphore::new(warm::WARMINGS_MAX),
+            foldings: Semaphore::new(state::FOLDINGS_MAX),
         }
     }
 

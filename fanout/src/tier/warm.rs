@@ -9,13 +9,13 @@ use std::{
 
 use protocol::ProtocolError;
 use schemas::Channel;
-use serde::Deserialize;
-use state::{Acceptance, ChannelState, IdState, Judged, ProducerState};
-use store::ChannelCheckpoint;
+use state::{Acceptance, ChannelState, Entry, IdState, Judged, ProducerState};
+use store::{ChannelCheckpoint, SnapshotRow};
 use tokio::time::timeout;
 
 use super::{
     STEP, Silent, Tiers, alone,
+    folded::Folded,
     scan::{Purpose, Scanned},
 };
 use crate::{chunk::away, event::Delivered, place::Place, ring::Ring};
@@ -40,7 +40,7 @@ pub(crate) struct Warm {
     pub(crate) next: i64,
     /// Nothing that could be had is older than this offset.
     pub(crate) floor: i64,
-    pub(crate) job_owner: Option<String>,
+    pub(crate) folded: Folded,
 }
 
 /// The store's word on a partition: `next`, the channels it knows, and how far back their tails are complete.
@@ -48,6 +48,9 @@ pub(super) struct Ground {
     pub(super) next: i64,
     floor: i64,
     pub(super) channels: HashMap<Channel, ChannelCheckpoint>,
+    pub(super) snapshots: HashMap<Channel, SnapshotRow>,
+    /// What is not in it had no event before `next`.
+    pub(super) is_whole: bool,
 }
 
 impl Ground {
@@ -77,12 +80,15 @@ impl Tiers {
             .map(|(channel, _)| channel.clone())
             .collect();
         let mut ground = self.ground(place, &cold, low, TAIL).await?;
+        let mut folds = self.folds(place, &cold, &ground, low).await?;
         let room = (RINGS_BYTES_MAX / channels.len().max(1)).max(RING_BYTES_MIN);
         let mut warm: HashMap<Channel, Warm> = channels
             .into_iter()
             .map(|(channel, begun)| {
                 let known = ground.channels.remove(&channel);
-                let warm = begun.unwrap_or_else(|| self.begin(place, known, &ground, low));
+                let folded = folds.remove(&channel);
+                let folded = folded.unwrap_or_else(|| Folded::of(&channel, false));
+                let warm = begun.unwrap_or_else(|| self.begin(place, known, folded, &ground, low));
                 (channel, warm)
             })
             .collect();
@@ -127,6 +133,10 @@ impl Tiers {
             next: low,
             floor: low,
             channels: HashMap::new(),
+            snapshots: HashMap::new(),
+            // A topic that was made anew begins with the states of the one before it, which the store alone has.
+            is_whole: low == 0
+                && (self.store.is_none() || self.framer.directory.generation(&place.topic) == 0),
         };
         let Some(store) = &self.store else {
             return Ok(from_log);
@@ -152,6 +162,8 @@ impl Tiers {
             next: checkpoint.next,
             floor: checkpoint.floor,
             channels: checkpoint.channels,
+            snapshots: checkpoint.snapshots,
+            is_whole: true,
         }))
     }
 
@@ -159,6 +171,7 @@ impl Tiers {
         &self,
         place: &Place,
         known: Option<ChannelCheckpoint>,
+        folded: Folded,
         ground: &Ground,
         low: i64,
     ) -> Warm {
@@ -170,7 +183,7 @@ impl Tiers {
                 ring: Ring::new(if hole { low } else { ground.floor }),
                 next: ground.next,
                 floor: ground.floor,
-                job_owner: None,
+                folded,
             };
         };
         let from = match known.tail.first() {
@@ -186,7 +199,7 @@ impl Tiers {
             ring,
             next: ground.next,
             floor: ground.floor,
-            job_owner: known.job_owner,
+            folded,
         }
     }
 
@@ -205,7 +218,9 @@ impl Tiers {
         service::planted!("void_delivered", {
             if let Judged::Void(_) = judged {
                 let (at_ms, prev) = (record.at_ms, warm.state.last);
-                let event = self.framer.accepted(place, &record.event, record.offset, at_ms, prev);
+                let event = self
+                    .framer
+                    .accepted(place, &record.event, record.offset, at_ms, prev);
                 warm.ring.push(Arc::clone(&event));
                 return Some(event);
             }
@@ -213,9 +228,8 @@ impl Tiers {
         let Judged::Accepted { prev, .. } = judged else {
             return None;
         };
-        if warm.job_owner.is_none() && record.event.channel.namespace() == "jobs" {
-            warm.job_owner = job_owner(&record.event.data);
-        }
+        warm.folded
+            .apply(&Entry::of(&record.event, record.offset, record.at_ms));
         let event = self
             .framer
             .accepted(place, &record.event, record.offset, record.at_ms, prev);
@@ -246,14 +260,4 @@ fn restored(state: store::ChannelState) -> ChannelState {
         acceptance: Acceptance::restore(producers, ids, state.log_time_ms),
         last: state.last,
     }
-}
-
-/// The owner that a job's update names.
-pub(crate) fn job_owner(data: &[u8]) -> Option<String> {
-    #[derive(Deserialize)]
-    struct Owned {
-        #[serde(rename = "ownerId")]
-        owner_id: Option<String>,
-    }
-    serde_json::from_slice::<Owned>(data).ok()?.owner_id
 }
