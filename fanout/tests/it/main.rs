@@ -3,7 +3,9 @@
 
 mod cursors;
 mod flow;
+mod kept;
 mod life;
+mod snapshot;
 mod streams;
 mod subscribe;
 mod world;
