@@ -18,6 +18,8 @@ use crate::{metrics::CatchUpMetrics, place::Place};
 
 /// Readers that may scan for one purpose at the same time on this node.
 const SCANS_MAX: usize = 4;
+/// How long the first records of a scan may take at least.
+const FIRST: Duration = Duration::from_secs(3);
 /// Records taken from a reader at once; after that the live traffic of the node has its turn.
 const BATCH: usize = 256;
 
@@ -133,7 +135,9 @@ impl Scanner {
         if span.is_over() {
             return Ok(to);
         }
-        let deadline = Instant::now() + deadline;
+        // A new client has to find the brokers first: a short turn begins with the first batch.
+        let (turn, mut begun) = (deadline, false);
+        let mut deadline = Instant::now() + turn.max(FIRST);
         let _permit = timeout_at(deadline, self.permits[purpose as usize].acquire())
             .await
             .map_err(|_| ScanError::Late(from))?
@@ -152,6 +156,9 @@ impl Scanner {
                 }
             };
             self.metrics.scanned.inc_by(batch.len() as u64);
+            if !std::mem::replace(&mut begun, true) {
+                deadline = deadline.min(Instant::now() + turn);
+            }
             for fetched in batch {
                 let Some(record) = span.take(fetched)? else {
                     continue;

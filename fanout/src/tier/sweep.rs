@@ -1,5 +1,5 @@
-//! One reading of the log that fills the pulls of many readers: each channel is judged once, each event framed once,
-//! and whoever has enough is answered at once. Pure but for the answers, which go out as they are found.
+//! One reading of the log that fills the pulls of many readers: each channel is judged once, each event framed once.
+//! Pure; the answers go out when the reading has ended and is known to be of the topic that was meant.
 
 use std::{
     collections::{BTreeMap, HashMap, VecDeque},
@@ -38,7 +38,11 @@ pub(crate) struct Sweep<'a> {
     ahead: BTreeMap<i64, usize>,
     /// Pulls being filled.
     filling: usize,
+    filled: Vec<Filled>,
 }
+
+/// A pull that has enough, and the offset below which everything was looked at for it.
+type Filled = (Filling, i64);
 
 /// One channel's tracks: the one that is judged now, and those that begin further on.
 #[derive(Default)]
@@ -68,6 +72,7 @@ impl<'a> Sweep<'a> {
             lines: HashMap::new(),
             ahead: BTreeMap::new(),
             filling: 0,
+            filled: Vec::new(),
         };
         for track in tracks {
             *sweep.ahead.entry(track.from).or_default() += 1;
@@ -108,7 +113,8 @@ impl<'a> Sweep<'a> {
         }
         if let Some(judging) = &mut line.judged {
             let before = judging.pulls.len();
-            judging.take(record, self.framer, self.place, states);
+            let filled = judging.take(record, self.framer, self.place, states);
+            self.filled.extend(filled);
             self.filling -= before - judging.pulls.len();
             if judging.pulls.is_empty() {
                 line.judged = None;
@@ -123,10 +129,11 @@ impl<'a> Sweep<'a> {
         }
     }
 
-    /// The reading has ended, everything below `reached` was handed out. Who was being filled is answered with what
-    /// there is; who was not reached is given back.
+    /// The reading has ended, everything below `reached` was handed out. Who was filled is answered, who was being
+    /// filled with what there is; who was not reached is given back.
     pub(crate) fn end(self, reached: i64, states: &mut States) -> Vec<Fetch> {
         let mut left = Vec::new();
+        self.filled.into_iter().for_each(|(pull, at)| pull.done(at));
         for (channel, mut line) in self.lines {
             while let Some(track) = line.later.pop_front_if(|t| t.from < reached) {
                 line.begin(track);
@@ -148,7 +155,8 @@ impl<'a> Sweep<'a> {
 
     /// All pulls, unanswered.
     pub(crate) fn abandon(self) -> Vec<Fetch> {
-        let mut left = Vec::new();
+        let filled = self.filled.into_iter();
+        let mut left: Vec<Fetch> = filled.map(|(pull, _)| pull.fetch).collect();
         for line in self.lines.into_values() {
             left.extend(line.later.into_iter().flat_map(|track| track.pulls));
             let judged = line.judged.into_iter().flat_map(|judging| judging.pulls);
@@ -176,17 +184,23 @@ impl Line {
 }
 
 impl Judging {
-    fn take(&mut self, record: &Scanned, framer: &Framer, place: &Place, states: &mut States) {
+    /// Judges one more record, and gives the pulls that have enough with it.
+    fn take(
+        &mut self,
+        record: &Scanned,
+        framer: &Framer,
+        place: &Place,
+        states: &mut States,
+    ) -> Vec<Filled> {
         let offset = record.offset;
-        for pull in self.pulls.extract_if(.., |p| p.fetch.until <= offset) {
-            pull.done(offset);
-        }
+        let passed = self.pulls.extract_if(.., |p| p.fetch.until <= offset);
+        let mut enough: Vec<Filled> = passed.map(|pull| (pull, offset)).collect();
         if self.pulls.is_empty() {
-            return;
+            return enough;
         }
         let judged = self.state.judge(&record.event, offset, record.at_ms);
         let Judged::Accepted { prev, .. } = judged else {
-            return;
+            return enough;
         };
         let mut framed: Option<Arc<Delivered>> = None;
         for pull in &mut self.pulls {
@@ -199,17 +213,14 @@ impl Judging {
             pull.bytes += event.line().len();
             pull.events.push(Arc::clone(event));
         }
-        let mut filled = false;
-        for pull in self
-            .pulls
-            .extract_if(.., |p| p.bytes >= p.fetch.bytes_max.max(1))
-        {
-            filled = true;
-            pull.done(offset + 1);
-        }
-        if filled {
+        let known = enough.len();
+        let is_full = |pull: &mut Filling| pull.bytes >= pull.fetch.bytes_max.max(1);
+        let full = self.pulls.extract_if(.., is_full);
+        enough.extend(full.map(|pull| (pull, offset + 1)));
+        if enough.len() > known {
             states.put(&record.event.channel, offset + 1, self.state.clone());
         }
+        enough
     }
 }
 

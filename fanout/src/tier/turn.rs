@@ -26,7 +26,7 @@ use crate::{
 };
 
 /// How long a turn may read. What is not filled by then goes on with the next pull, others first.
-const TURN: Duration = Duration::from_secs(1);
+const TURN: Duration = Duration::from_millis(500);
 /// Channels whose checkpoints are asked for in one turn.
 const CHECKPOINTS_MAX: usize = 128;
 /// A reading of the log begins at most so many records before the place of whoever has waited longest.
