@@ -50,6 +50,8 @@ pub enum Code {
     AutoCreate,
     /// A partition ends before a place that was already read: acknowledged records are gone.
     LogTruncated,
+    /// The log does not answer.
+    LogAway,
     /// `repin`: the topic is the pinned one.
     RepinNothing,
     /// `repin`: not one of this installation's topics.
@@ -69,7 +71,7 @@ pub enum Weight {
 
 impl Code {
     /// All of them.
-    pub const ALL: [Code; 24] = [
+    pub const ALL: [Code; 25] = [
         Code::TopicRecreated,
         Code::TopicGone,
         Code::PartitionsChanged,
@@ -91,6 +93,7 @@ impl Code {
         Code::OutageBudget,
         Code::AutoCreate,
         Code::LogTruncated,
+        Code::LogAway,
         Code::RepinNothing,
         Code::RepinUnknown,
         Code::RepinLost,
@@ -120,6 +123,7 @@ impl Code {
             Code::OutageBudget => "OUTAGE_BUDGET",
             Code::AutoCreate => "AUTO_CREATE",
             Code::LogTruncated => "LOG_TRUNCATED",
+            Code::LogAway => "LOG_AWAY",
             Code::RepinNothing => "REPIN_NOTHING",
             Code::RepinUnknown => "REPIN_UNKNOWN",
             Code::RepinLost => "REPIN_LOST",
@@ -153,7 +157,8 @@ pub struct Flaw {
 }
 
 impl Flaw {
-    pub(crate) fn new(code: Code, topic: &str, what: impl Into<String>, mend: String) -> Flaw {
+    /// A finding about `topic`.
+    pub fn new(code: Code, topic: &str, what: impl Into<String>, mend: String) -> Flaw {
         Flaw {
             code,
             topic: topic.to_owned(),

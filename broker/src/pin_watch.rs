@@ -1,6 +1,6 @@
 //! Whether the pinned topics are still what they were (D2): one watch for all parts of a process.
 //!
-//! Somebody runs it ([`PinWatch::run`]); everybody who appends or reads holds a clone and asks it. A topic that is
+//! Somebody looks again and again ([`PinWatch::look`]); everybody who appends or reads holds a clone and asks it. A topic that is
 //! another one now stays lost for this process, whatever comes later: it is started again after `rivermouth repin`.
 
 use std::collections::BTreeMap;
@@ -9,7 +9,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use tokio::sync::watch;
-use tokio::time::{MissedTickBehavior, timeout};
+use tokio::time::timeout;
 
 use crate::pins::gone;
 use crate::{BrokerError, Code, Flaw, Log, Pin, Pins, TopicFacts};
@@ -53,16 +53,6 @@ impl PinWatch {
             pins: pins.topics.clone(),
             found: watch::Sender::new(Flaws::new()),
         }))
-    }
-
-    /// Looks at all topics every `interval`, at first at once. Ends never: drop it to end it.
-    pub async fn run(self, interval: Duration) {
-        let mut turns = tokio::time::interval(interval);
-        turns.set_missed_tick_behavior(MissedTickBehavior::Delay);
-        loop {
-            turns.tick().await;
-            self.look().await;
-        }
     }
 
     /// Looks at all topics once; takes up to 2 s for each while the log is away.
@@ -112,6 +102,11 @@ impl PinWatch {
     /// What is wrong with `topic`, added partitions among it: nothing may be appended.
     pub fn flaw(&self, topic: &str) -> Option<Flaw> {
         self.0.found.borrow().get(topic).cloned()
+    }
+
+    /// Everything that is wrong.
+    pub fn flaws(&self) -> Flaws {
+        self.0.found.borrow().clone()
     }
 
     /// Hears of every change of what is wrong.

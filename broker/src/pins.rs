@@ -128,18 +128,30 @@ async fn described(log: &Log, topic: &str) -> Result<TopicFacts, BrokerError> {
 /// Reads the pins of this installation, making them when there are none, and checks `topics` (which
 /// must exist, as must `state_topic`) against them. May be called again later to look for changes.
 pub async fn pin(log: &Log, state_topic: &str, topics: &[&str]) -> Result<Pins, PinError> {
+    let first: Vec<(&str, u16)> = topics.iter().map(|topic| (*topic, 0)).collect();
+    pin_as(log, state_topic, &first).await
+}
+
+/// As [`pin`], but topics that are pinned now begin with these generations: for an installation that has lost its
+/// pins and whose rows name generations.
+pub async fn pin_as(
+    log: &Log,
+    state_topic: &str,
+    topics: &[(&str, u16)],
+) -> Result<Pins, PinError> {
     let mut seen = BTreeMap::new();
-    for topic in topics {
-        seen.insert((*topic).to_owned(), described(log, topic).await?);
+    for (topic, generation) in topics {
+        let facts = described(log, topic).await?;
+        seen.insert((*topic).to_owned(), (facts, *generation));
     }
     let pins = match pinned(log, state_topic).await? {
         Some(pins) => pins,
         None => {
-            let first = seen.iter().map(|(topic, facts)| {
+            let first = seen.iter().map(|(topic, (facts, generation))| {
                 let pin = Pin {
                     id: facts.id.clone(),
                     partitions: facts.partitions,
-                    generation: 0,
+                    generation: *generation,
                 };
                 (topic.clone(), pin)
             });
@@ -149,7 +161,7 @@ pub async fn pin(log: &Log, state_topic: &str, topics: &[&str]) -> Result<Pins, 
                 .ok_or_else(|| PinError::Unreadable("it vanished after writing".into()))?
         }
     };
-    for (topic, now) in seen {
+    for (topic, (now, _)) in seen {
         let flaw = match pins.topics.get(&topic) {
             Some(pin) => pin.judge(&topic, &now),
             None => Some(Flaw::new(

@@ -8,13 +8,17 @@ use clap::{CommandFactory as _, FromArgMatches as _, Parser, Subcommand};
 use service::settings;
 
 use crate::dev::DevArgs;
+use crate::digest::DigestArgs;
+use crate::doctor::DoctorArgs;
 use crate::migrate::MigrateArgs;
 use crate::probe::ProbeArgs;
 use crate::publish::PublishArgs;
+use crate::rebuild::RebuildArgs;
+use crate::repin::RepinArgs;
 use crate::run::{FanoutArgs, IngestArgs, PersisterArgs};
 use crate::tail::TailArgs;
 use crate::token::TokenArgs;
-use crate::{dev, exit, migrate, probe, publish, run, tail, token};
+use crate::{dev, digest, doctor, exit, migrate, probe, publish, rebuild, repin, run, tail, token};
 
 /// Where the settings file is, when `--config` does not say.
 const CONFIG_VARIABLE: &str = "RIVERMOUTH_CONFIG";
@@ -59,6 +63,14 @@ enum Subcommands {
     Persister(Box<PersisterArgs>),
     /// Bring the tables in PostgreSQL up to date
     Migrate(Box<MigrateArgs>),
+    /// Drop what Kafka can give again from PostgreSQL, and store it anew
+    Rebuild(Box<RebuildArgs>),
+    /// Print what PostgreSQL holds of each day, in a form that can be compared
+    Digest(Box<DigestArgs>),
+    /// Look at Kafka's and PostgreSQL's settings and at the topics, and say what is wrong and how to mend it
+    Doctor(Box<DoctorArgs>),
+    /// Accept that a topic was created again: it becomes its own next generation
+    Repin(Box<RepinArgs>),
     /// Make a token (HS256)
     Token(Box<TokenArgs>),
     /// Publish events
@@ -104,6 +116,10 @@ async fn dispatch(command: Subcommands) -> anyhow::Result<()> {
         Subcommands::Fanout(args) => Box::pin(run::fanout::fanout(*args)).await,
         Subcommands::Persister(args) => Box::pin(run::persister::persister(*args)).await,
         Subcommands::Migrate(args) => Box::pin(migrate::run(*args)).await,
+        Subcommands::Rebuild(args) => Box::pin(rebuild::run(*args)).await,
+        Subcommands::Digest(args) => Box::pin(digest::run(*args)).await,
+        Subcommands::Doctor(args) => Box::pin(doctor::run(*args)).await,
+        Subcommands::Repin(args) => Box::pin(repin::run(*args)).await,
         Subcommands::Token(args) => token::run(&args),
         Subcommands::Publish(args) => Box::pin(publish::run(*args)).await,
         Subcommands::Tail(args) => Box::pin(tail::run(*args)).await,

@@ -1,13 +1,18 @@
 //! `rivermouth`: the one binary. It starts exactly what the tests start.
 #![cfg_attr(test, allow(clippy::unwrap_used))]
 
+mod checkup;
 mod cli;
 mod dev;
+mod digest;
+mod doctor;
 mod exit;
 mod migrate;
 mod parts;
 mod probe;
 mod publish;
+mod rebuild;
+mod repin;
 mod run;
 mod settings;
 mod tail;

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use anyhow::Context as _;
-use broker::{BrokerError, Log, PinError, Pins, TopicSpec};
+use broker::{BrokerError, Code, Flaw, Log, PinError, PinWatch, Pins, TopicSpec};
 use schemas::Topics;
 use service::Shutdown;
 
@@ -35,24 +35,101 @@ pub(crate) async fn ready(
     }
 }
 
+/// The topics whose identity is pinned.
+pub(crate) fn to_pin(topics: &Topics) -> [&str; 4] {
+    [
+        topics.events(),
+        topics.signals(),
+        topics.jobs(),
+        topics.state(),
+    ]
+}
+
+/// The topics as they are made and checked once they are pinned: with the partitions they were pinned with, whatever
+/// the settings say by now.
+pub(crate) fn as_pinned(specs: &[TopicSpec], pins: &Pins) -> Vec<TopicSpec> {
+    let pinned = |spec: &TopicSpec| {
+        let pin = pins.topics.get(&spec.name);
+        TopicSpec {
+            partitions: pin.map_or(spec.partitions, |pin| pin.partitions),
+            ..spec.clone()
+        }
+    };
+    specs.iter().map(pinned).collect()
+}
+
+/// What the state topic has pinned; `None` when there is no such topic, or nothing in it yet.
+pub(crate) async fn pinned(log: &Log, topics: &Topics) -> Result<Option<Pins>, PinError> {
+    match broker::pinned(log, topics.state()).await {
+        Err(PinError::Broker(BrokerError::Unknown { .. })) => Ok(None),
+        pins => pins,
+    }
+}
+
 async fn once(
     log: &Log,
     topics: &Topics,
     specs: &[TopicSpec],
     create: bool,
 ) -> anyhow::Result<Pins> {
-    log.ensure_topics(specs, create)
+    const READING: &str = "reading the pins";
+    let specs = match pinned(log, topics).await.context(READING)? {
+        // A pinned topic that is gone is not quietly made anew: its cursors and rows would mean other records.
+        Some(pins) => {
+            let watch = PinWatch::new(log.clone(), &pins);
+            watch.look().await;
+            if let Some(flaw) = watch.flaws().into_values().next() {
+                return Err(PinError::Changed(flaw)).context(READING);
+            }
+            as_pinned(specs, &pins)
+        }
+        None => {
+            if let Some(flaw) = lost(log, topics).await.context(READING)? {
+                return Err(PinError::Changed(flaw)).context(READING);
+            }
+            specs.to_vec()
+        }
+    };
+    log.ensure_topics(&specs, create)
         .await
         .context("looking at the topics")?;
-    let pinned = [
-        topics.events(),
-        topics.signals(),
-        topics.jobs(),
-        topics.state(),
-    ];
-    broker::pin(log, topics.state(), &pinned)
+    broker::pin(log, topics.state(), &to_pin(topics))
         .await
-        .context("reading the pins")
+        .context(READING)
+}
+
+/// No pins although there are events: the state topic is not the one of the first start.
+pub(crate) async fn lost(log: &Log, topics: &Topics) -> Result<Option<Flaw>, PinError> {
+    for topic in topics.durable() {
+        // Another node may have pinned, and its clients published, since we looked.
+        if holds_records(log, topic).await? && pinned(log, topics).await?.is_none() {
+            let state = topics.state();
+            let what = format!(
+                "no pins in it, but {topic} holds records: it was deleted and created again, or producers were \
+                 faster than the first start"
+            );
+            let mend = format!(
+                "restore its partition 0 from a backup; without one, rivermouth repin --topic {state} --yes \
+                 (all cursors of before become invalid)"
+            );
+            return Ok(Some(Flaw::new(Code::PinsLost, state, what, mend)));
+        }
+    }
+    Ok(None)
+}
+
+async fn holds_records(log: &Log, topic: &str) -> Result<bool, BrokerError> {
+    let partitions = match log.describe(topic).await {
+        Ok(facts) => i32::try_from(facts.partitions).unwrap_or(i32::MAX),
+        Err(BrokerError::Unknown { .. }) => return Ok(false),
+        Err(error) => return Err(error),
+    };
+    for partition in 0..partitions {
+        if log.watermarks(topic, partition).await?.high > 0 {
+            return Ok(true);
+        }
+    }
+    Ok(false)
 }
 
 fn is_away(error: &anyhow::Error) -> bool {

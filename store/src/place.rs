@@ -89,7 +89,8 @@ impl Store {
             .await
             .map_err(|error| StoreError::from_sqlx(DURING, error))?;
             // The column's check keeps it within bounds.
-            let bounded = |(topic, generation)| (topic, u16::try_from(generation).unwrap_or(u16::MAX));
+            let bounded =
+                |(topic, generation)| (topic, u16::try_from(generation).unwrap_or(u16::MAX));
             Ok(newest.into_iter().map(bounded).collect())
         })
         .await

@@ -27,6 +27,7 @@ use store::Store;
 
 use crate::parts::{self, Ground};
 use crate::run::fanout::{Node, NodeArgs};
+use crate::run::footing::{self, Work};
 use crate::run::process::Process;
 use crate::run::{Door, gateway, log, persister};
 use crate::settings::auth::AuthArgs;
@@ -188,6 +189,7 @@ async fn serve(
     let opened = process.health.latch("start");
     log::watch(ground, &process);
     let store = parts::store(&database.url, args.postgres.options("dev")).await?;
+    footing::watch(ground, &args.kafka, Some(&store), Work::Reads, &process);
     migrate(&store).await?;
     let gateway = gateway(
         ground,

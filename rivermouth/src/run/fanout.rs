@@ -13,6 +13,7 @@ use service::settings::duration;
 use store::Store;
 
 use crate::parts::{self, Ground, Reading};
+use crate::run::footing::{self, Work};
 use crate::run::process::Process;
 use crate::run::{Door, gateway, log};
 use crate::settings::auth::AuthArgs;
@@ -102,6 +103,7 @@ pub(crate) async fn fanout(args: FanoutArgs) -> anyhow::Result<()> {
         return process.abandon().await;
     };
     log::watch(&ground, &process);
+    footing::watch(&ground, &args.kafka, store.as_ref(), Work::Reads, &process);
     let gateway = gateway(&ground, &door, store.clone(), &args.public, &process).await?;
     let reading = parts::decoder(&ground, &args.kafka)?;
     let node = Node {

@@ -10,6 +10,7 @@ use protocol::token::Verifier;
 use service::origin::Origins;
 
 use crate::parts::{self, Ground};
+use crate::run::footing::{self, Work};
 use crate::run::log;
 use crate::run::process::Process;
 use crate::settings::auth::AuthArgs;
@@ -57,6 +58,13 @@ pub(crate) async fn ingest(args: IngestArgs) -> anyhow::Result<()> {
         return process.abandon().await;
     };
     log::watch(&ground, &process);
+    footing::watch(
+        &ground,
+        &args.kafka,
+        store.as_ref(),
+        Work::Publishes,
+        &process,
+    );
     let gateway = gateway(&ground, &door, store.clone(), &args.public, &process).await?;
     let listener = service::bind(args.public.address())?;
     tracing::info!(address = %listener.local_addr()?, "listening");

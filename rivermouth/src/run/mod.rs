@@ -1,6 +1,7 @@
 //! The three services, each as one process, and the parts that `dev` shares with them.
 
 pub(crate) mod fanout;
+pub(crate) mod footing;
 mod ingest;
 pub(crate) mod log;
 pub(crate) mod persister;

@@ -5,6 +5,7 @@ use persister::{PersisterConfig, Ports};
 use store::Store;
 
 use crate::parts::{self, Ground, Reading};
+use crate::run::footing::{self, Work};
 use crate::run::log;
 use crate::run::process::Process;
 use crate::settings::kafka::KafkaArgs;
@@ -52,6 +53,7 @@ pub(crate) async fn persister(args: PersisterArgs) -> anyhow::Result<()> {
         return process.abandon().await;
     };
     log::watch(&ground, &process);
+    footing::watch(&ground, &args.kafka, Some(&store), Work::Reads, &process);
     let reading = parts::decoder(&ground, &args.kafka)?;
     work(
         &ground,

@@ -87,6 +87,37 @@ pub(crate) struct KafkaArgs {
     #[arg(long, env = "RIVERMOUTH_DEADLETTER_RETENTION", default_value = "30d", value_parser = duration, value_name = "DURATION")]
     pub(crate) deadletter_retention: Duration,
 
+    /// How often the topics are compared with what was pinned; a topic that was created again, or got more
+    /// partitions, is noticed within this time
+    #[arg(
+        long,
+        env = "RIVERMOUTH_TOPIC_CHECK_INTERVAL",
+        default_value = "2s",
+        value_parser = duration,
+        value_name = "DURATION"
+    )]
+    pub(crate) topic_check_interval: Duration,
+
+    /// How often the settings of brokers, topics and PostgreSQL are looked at
+    #[arg(
+        long,
+        env = "RIVERMOUTH_SETTINGS_CHECK_INTERVAL",
+        default_value = "60s",
+        value_parser = duration,
+        value_name = "DURATION"
+    )]
+    pub(crate) settings_check_interval: Duration,
+
+    /// How long the persisters may be away without losing rows; topics that keep records for less are warned of
+    #[arg(
+        long,
+        env = "RIVERMOUTH_OUTAGE_BUDGET",
+        default_value = "24h",
+        value_parser = duration,
+        value_name = "DURATION"
+    )]
+    pub(crate) outage_budget: Duration,
+
     /// Schema registry for records in Confluent's Avro framing, `http://host:8081`; without one such
     /// records are quarantined; no default
     #[arg(
