@@ -11,9 +11,10 @@ use tokio::task::JoinHandle;
 
 use crate::config::{PersisterConfig, Ports};
 use crate::dead::DeadLetters;
-use crate::lookout::{Standings, look_out};
+use crate::lookout::look_out;
 use crate::metrics::Numbers;
 use crate::pause::Pause;
+use crate::standings::Standings;
 use crate::upkeep::keep_up;
 use crate::worker::{Command, Worker};
 
@@ -81,7 +82,10 @@ pub async fn run(
 }
 
 /// Every partition of every topic to store.
-fn places(config: &PersisterConfig, ports: &Ports) -> Result<Vec<Place>, PersisterError> {
+pub(crate) fn places(
+    config: &PersisterConfig,
+    ports: &Ports,
+) -> Result<Vec<Place>, PersisterError> {
     let mut places = Vec::new();
     let state = config.names.state().to_owned();
     let state = ports.pins.topics.contains_key(&state).then_some(&state);

@@ -6,6 +6,7 @@
 #![cfg_attr(test, allow(clippy::unwrap_used))]
 
 mod batch;
+mod budget;
 mod channels;
 mod config;
 mod dead;
@@ -18,6 +19,8 @@ mod lane;
 mod lookout;
 mod metrics;
 mod pause;
+pub mod rebuild;
+mod standings;
 mod upkeep;
 mod worker;
 

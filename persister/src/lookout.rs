@@ -2,16 +2,17 @@
 //! complete, and notices a reader that stands still before the end.
 
 use std::collections::HashMap;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use broker::Watermarks;
+use broker::{Retention, Watermarks};
 use service::Shutdown;
-use store::Place;
+use store::{Place, StoreError};
 
+use crate::budget::{Budgets, Lag};
 use crate::instance::Shared;
 use crate::lane::now_ms;
-use crate::metrics::Numbers;
+use crate::standings::Standing;
 use crate::worker::Command;
 
 /// The clocks of brokers and persisters are taken to agree within this: a quiet partition is called complete up to
@@ -19,50 +20,8 @@ use crate::worker::Command;
 const CLOCKS_APART_MS: i64 = 5000;
 /// A reader before the end of the log that brings nothing for this long is set again.
 const STALL: Duration = Duration::from_secs(10);
-
-/// Where each partition of this instance stands.
-#[derive(Debug)]
-pub(crate) struct Standings {
-    /// The stored offset of each.
-    places: Mutex<HashMap<Place, i64>>,
-    numbers: Numbers,
-}
-
-impl Standings {
-    pub(crate) fn new(numbers: Numbers) -> Standings {
-        Standings {
-            places: Mutex::default(),
-            numbers,
-        }
-    }
-
-    pub(crate) fn moved(&self, place: &Place, committed: i64) {
-        self.lock().insert(place.clone(), committed);
-    }
-
-    pub(crate) fn left(&self, place: &Place) {
-        self.lock().remove(place);
-        self.numbers.forget(place);
-    }
-
-    /// Whether the partition still stands where it was seen.
-    fn stands_at(&self, place: &Place, committed: i64) -> bool {
-        self.lock().get(place) == Some(&committed)
-    }
-
-    fn all(&self) -> Vec<(Place, i64)> {
-        let places = self.lock();
-        places
-            .iter()
-            .map(|(place, committed)| (place.clone(), *committed))
-            .collect()
-    }
-
-    fn lock(&self) -> MutexGuard<'_, HashMap<Place, i64>> {
-        // Every change is a single insert or remove, so a panic elsewhere leaves it whole.
-        self.places.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-}
+/// A round that takes longer is stuck; /health then says that nobody has looked.
+const ROUND: Duration = Duration::from_secs(120);
 
 /// What was seen of a partition.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -75,99 +34,165 @@ enum Seen {
     Moved,
 }
 
+struct Lookout {
+    shared: Arc<Shared>,
+    budgets: Budgets,
+    /// Where a partition was first seen to lag, and when.
+    lagging: HashMap<Place, (i64, Instant)>,
+    /// PostgreSQL did not answer in this round: nothing more is asked of it.
+    store_away: bool,
+}
+
 /// Looks at every partition, again and again; `tell` hears which have to begin again.
 pub(crate) async fn look_out(shared: Arc<Shared>, shutdown: Shutdown, tell: impl Fn(Command)) {
-    // Where a partition was first seen to lag, and when.
-    let mut lagging: HashMap<Place, (i64, Instant)> = HashMap::new();
+    let health = shared.ports.health.told("retention", ROUND);
+    let mut lookout = Lookout {
+        budgets: Budgets::new(health),
+        lagging: HashMap::new(),
+        store_away: false,
+        shared,
+    };
     loop {
         tokio::select! {
             () = shutdown.started() => return,
-            () = tokio::time::sleep(shared.config.observe_every) => {}
+            () = tokio::time::sleep(lookout.shared.config.observe_every) => {}
         }
-        for (place, committed) in shared.standings.all() {
+        lookout.store_away = false;
+        for (place, standing) in lookout.shared.standings.all() {
             if shutdown.is_started() {
                 return;
             }
-            match look(&shared, &place, committed).await {
-                Seen::Lagging => {}
-                seen => {
-                    lagging.remove(&place);
-                    if seen == Seen::Moved {
-                        tell(Command::Reopen(place));
-                    }
-                    continue;
-                }
-            }
-            let (seen_at, since) = *lagging
-                .entry(place.clone())
-                .or_insert((committed, Instant::now()));
-            if seen_at != committed {
-                lagging.insert(place, (committed, Instant::now()));
-            } else if since.elapsed() > STALL {
-                lagging.remove(&place);
-                tell(Command::Reset(place));
+            if let Some(command) = lookout.look_after(place, standing).await {
+                tell(command);
             }
         }
+        let Lookout {
+            shared, budgets, ..
+        } = &mut lookout;
+        budgets.report(|place| shared.standings.has(place));
     }
 }
 
-/// Looks at one partition; tells the numbers, and confirms it where no records wait.
-async fn look(shared: &Shared, place: &Place, committed: i64) -> Seen {
-    let asked_ms = now_ms();
-    let watermarks = match shared
-        .ports
-        .log
-        .watermarks(&place.topic, place.partition)
-        .await
-    {
-        Ok(watermarks) => watermarks,
-        Err(error) => {
-            tracing::debug!(%place, %error, "the end of a partition is not known");
+impl Lookout {
+    /// Looks at one partition; what its worker has to do.
+    async fn look_after(&mut self, place: Place, standing: Standing) -> Option<Command> {
+        match self.look(&place, standing).await {
+            Seen::Level => {
+                self.lagging.remove(&place);
+                None
+            }
+            Seen::Moved => {
+                self.lagging.remove(&place);
+                Some(Command::Reopen(place))
+            }
+            Seen::Lagging => self.stands_still(place, standing.committed),
+        }
+    }
+
+    /// A lagging partition that has not moved for too long is to be set again.
+    fn stands_still(&mut self, place: Place, committed: i64) -> Option<Command> {
+        let now = Instant::now();
+        let (seen_at, since) = *self
+            .lagging
+            .entry(place.clone())
+            .or_insert((committed, now));
+        if seen_at != committed {
+            self.lagging.insert(place, (committed, now));
+            return None;
+        }
+        if now.duration_since(since) <= STALL {
+            return None;
+        }
+        self.lagging.remove(&place);
+        Some(Command::Reset(place))
+    }
+
+    /// Tells the numbers of a partition, and confirms it where no records wait.
+    async fn look(&mut self, place: &Place, standing: Standing) -> Seen {
+        let asked_ms = now_ms();
+        let log = &self.shared.ports.log;
+        let watermarks = match log.watermarks(&place.topic, place.partition).await {
+            Ok(watermarks) => watermarks,
+            Err(error) => {
+                tracing::debug!(%place, %error, "the end of a partition is not known");
+                return Seen::Level;
+            }
+        };
+        if self.told_lag(place, standing, watermarks, asked_ms).await > 0 {
+            return Seen::Lagging;
+        }
+        self.confirm(place, standing.committed, asked_ms - CLOCKS_APART_MS)
+            .await
+    }
+
+    /// Tells how far a partition lags and what that uses up; answers the records that wait.
+    async fn told_lag(
+        &mut self,
+        place: &Place,
+        standing: Standing,
+        watermarks: Watermarks,
+        now_ms: i64,
+    ) -> i64 {
+        let log = &self.shared.ports.log;
+        let retention = self.budgets.retention(log, &place.topic).await;
+        let mut lag = Lag {
+            watermarks,
+            committed: standing.committed,
+            stored_to_ms: standing.stored_to_ms,
+        };
+        if lag.stored_to_ms.is_none() && lag.records() > 0 {
+            lag.stored_to_ms = self.oldest_ms(place, &lag, retention, now_ms).await;
+        }
+        let used = lag.used(retention, now_ms);
+        let records = lag.records();
+        let numbers = &self.shared.numbers;
+        numbers.standing(place, records, lag.age_ms(now_ms), used);
+        self.budgets.tell(place, used);
+        records
+    }
+
+    /// Of a partition of which nothing was ever stored: about how old its oldest record is, as far as alarms care.
+    async fn oldest_ms(
+        &self,
+        place: &Place,
+        lag: &Lag,
+        retention: Retention,
+        now_ms: i64,
+    ) -> Option<i64> {
+        let log = &self.shared.ports.log;
+        for tenths in [8, 5] {
+            let then_ms = now_ms - retention.ms? / 10 * tenths;
+            let first = log.offset_at(&place.topic, place.partition, then_ms).await;
+            if first.is_ok_and(|first| first > lag.committed) {
+                return Some(then_ms);
+            }
+        }
+        None
+    }
+
+    /// Says that a partition without waiting records is complete up to a time.
+    async fn confirm(&mut self, place: &Place, committed: i64, complete_to_ms: i64) -> Seen {
+        if self.store_away {
             return Seen::Level;
         }
-    };
-    let lag = watermarks.high.saturating_sub(committed).max(0);
-    shared
-        .numbers
-        .standing(place, lag, retention_used(watermarks, lag));
-    if lag > 0 {
-        return Seen::Lagging;
-    }
-    let complete_to_ms = asked_ms - CLOCKS_APART_MS;
-    let store = &shared.ports.store;
-    match store.confirm(place, committed, complete_to_ms).await {
-        Ok(true) => Seen::Level,
-        // Unless it was this instance that moved it meanwhile.
-        Ok(false) if shared.standings.stands_at(place, committed) => Seen::Moved,
-        Ok(false) => Seen::Level,
-        Err(error) => {
-            tracing::debug!(%place, %error, "a quiet partition could not be confirmed");
-            Seen::Level
+        let Shared {
+            ports, standings, ..
+        } = &*self.shared;
+        match ports.store.confirm(place, committed, complete_to_ms).await {
+            Ok(true) => {
+                if standings.stands_at(place, committed) {
+                    standings.moved(place, committed, Some(complete_to_ms));
+                }
+                Seen::Level
+            }
+            // Unless it was this instance that moved it meanwhile.
+            Ok(false) if standings.stands_at(place, committed) => Seen::Moved,
+            Ok(false) => Seen::Level,
+            Err(error) => {
+                tracing::debug!(%place, %error, "a quiet partition could not be confirmed");
+                self.store_away = matches!(error, StoreError::Retry { .. });
+                Seen::Level
+            }
         }
-    }
-}
-
-/// How much of what the log holds is not stored yet: what retention may take next.
-fn retention_used(watermarks: Watermarks, lag: i64) -> f64 {
-    let held = watermarks.high.saturating_sub(watermarks.low);
-    if held <= 0 {
-        return 0.0;
-    }
-    lag as f64 / held as f64
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn retention_is_used_up_when_the_oldest_record_is_the_next_to_store() {
-        let watermarks = Watermarks {
-            low: 100,
-            high: 200,
-        };
-        assert_eq!(retention_used(watermarks, 0), 0.0);
-        assert_eq!(retention_used(watermarks, 100), 1.0);
-        assert_eq!(retention_used(Watermarks { low: 5, high: 5 }, 0), 0.0);
     }
 }

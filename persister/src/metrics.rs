@@ -28,6 +28,7 @@ pub(crate) struct Numbers {
     pub(crate) gap_records: Counter,
     pub(crate) leased: Gauge,
     lag: Family<Partition, Gauge>,
+    lag_seconds: Family<Partition, Gauge<f64, AtomicU64>>,
     retention_used: Family<Partition, Gauge<f64, AtomicU64>>,
 }
 
@@ -61,9 +62,14 @@ impl Numbers {
             ),
             leased: metrics.gauge("persister_leased_partitions", "Partitions this instance works on"),
             lag: metrics.gauges("persister_lag_records", "Offsets between what is stored and the log's end"),
+            lag_seconds: metrics.register(
+                "persister_lag_seconds",
+                "How old the oldest record that is not stored yet may be at most; 0 when all are",
+                Family::default(),
+            ),
             retention_used: metrics.register(
                 "persister_retention_used_ratio",
-                "Share of the records the log holds that is not stored yet; at 1 the log erases what is not stored",
+                "Share of the log's retention that the oldest record not stored yet has used up; at 1 the log erases it",
                 Family::default(),
             ),
         }
@@ -75,9 +81,12 @@ impl Numbers {
             .inc();
     }
 
-    pub(crate) fn standing(&self, place: &Place, lag: i64, retention_used: f64) {
+    pub(crate) fn standing(&self, place: &Place, lag: i64, age_ms: i64, retention_used: f64) {
         let labels = labels(place);
         self.lag.get_or_create(&labels).set(lag);
+        self.lag_seconds
+            .get_or_create(&labels)
+            .set(age_ms as f64 / 1000.0);
         self.retention_used
             .get_or_create(&labels)
             .set(retention_used);
@@ -87,6 +96,7 @@ impl Numbers {
     pub(crate) fn forget(&self, place: &Place) {
         let labels = labels(place);
         self.lag.remove(&labels);
+        self.lag_seconds.remove(&labels);
         self.retention_used.remove(&labels);
     }
 }

@@ -26,6 +26,8 @@ pub struct Order {
     pub place: Place,
     /// Rows from here on are removed and come again from the log, which has to hold them. What lies below stays.
     pub from: i64,
+    /// Once it is stored up to here again, it is complete.
+    pub to: i64,
 }
 
 /// A partition whose rebuild has been ordered and not yet been called complete.
@@ -35,7 +37,7 @@ pub struct Rebuild {
     pub place: Place,
     /// How far it is stored now.
     pub next: i64,
-    /// How far it was stored when the rebuild was ordered.
+    /// Up to where it has to be stored again.
     pub to: i64,
     /// Rows are still being removed.
     pub removing: bool,
@@ -82,12 +84,13 @@ impl Store {
                 sqlx::query(
                     "update rivermouth.offsets
                      set rebuild_from = least(greatest($3, floor_offset), rebuild_from),
-                         rebuild_to = greatest(rebuild_to, next_offset)
+                         rebuild_to = greatest(rebuild_to, $4)
                      where topic_id = $1 and partition = $2 and next_offset > greatest($3, floor_offset)",
                 )
                 .bind(topic_id)
                 .bind(order.place.partition)
                 .bind(order.from)
+                .bind(order.to)
                 .execute(&mut *tx)
                 .await
                 .map_err(sql)?;

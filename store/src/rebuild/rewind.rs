@@ -134,7 +134,7 @@ const DAYS: &str = "
 
 const OFFSET: &str = "
     update rivermouth.offsets o
-    set next_offset = $3, updated_at = now(), complete_to_at = (
+    set next_offset = $3, updated_at = now(), truncated_offset = null, complete_to_at = (
         select e.at from rivermouth.events e
         where e.topic_id = $1 and e.partition = $2 and e.\"offset\" < $3 order by e.\"offset\" desc limit 1)
     where topic_id = $1 and partition = $2";

@@ -126,6 +126,7 @@ fn order(from: i64) -> [Order; 1] {
     [Order {
         place: place(),
         from,
+        to: 100,
     }]
 }
 
@@ -177,7 +178,11 @@ async fn nobody_stores_before_the_rows_of_an_ordered_rebuild_are_gone() {
     let (database, store) = Database::migrated().await;
     store.open(&place(), 0).await.unwrap();
     store_log(&store, 0, 20, 5).await;
-    store.order_rebuilds(&order(10)).await.unwrap();
+    let up_to = [Order {
+        to: 20,
+        ..order(10)[0].clone()
+    }];
+    store.order_rebuilds(&up_to).await.unwrap();
     let at_the_old_end = batch(20, vec![event("session.1", 20, NOON_MS)]);
     let write = store.write(&place(), &at_the_old_end).await;
     assert!(matches!(write, Err(StoreError::Fenced { .. })));
