@@ -68,7 +68,7 @@ impl Report {
 }
 
 /// How long healing, the last words, the readers and the tables may take, each.
-const PATIENCE: Duration = Duration::from_secs(120);
+const PATIENCE: Duration = Duration::from_secs(90);
 
 /// Runs until the time is over or `stop` says so, then lets everything heal, and judges.
 ///

@@ -48,6 +48,8 @@ fn consumer(bootstrap: &str) -> BaseConsumer {
         .set("auto.offset.reset", "error")
         .set("isolation.level", "read_committed")
         .set("check.crcs", "true")
+        // A question about watermarks waits behind the fetch that is under way.
+        .set("fetch.wait.max.ms", "100")
         .create()
         .expect("a consumer can be made")
 }

@@ -16,7 +16,7 @@ use crate::evidence::{Clock, Names};
 /// Between two looks at the watermarks and at the tables.
 const LOOK_EVERY: Duration = Duration::from_secs(1);
 /// One look at one partition; brokers may be dead.
-const LOOK: Duration = Duration::from_millis(500);
+const LOOK: Duration = Duration::from_secs(2);
 const POLL: Duration = Duration::from_millis(50);
 
 /// A thread with a consumer of its own. It survives brokers that die, and must have read what anybody erases:
@@ -151,39 +151,44 @@ fn follow(
             continue;
         }
         looked = Instant::now();
-        let level = look_at_log(&follower, &mut builder, clock, shared);
-        if finishing && level {
+        let lagging = look_at_log(&follower, &mut builder, clock, shared);
+        if finishing && lagging.is_empty() {
             return Ok(builder);
         }
         if shared.overdue() {
-            return Err("the recorder did not reach the end of the log in time".to_owned());
+            let places = lagging.join(", ");
+            return Err(format!(
+                "the end of the log was not reached in time: {places}"
+            ));
         }
     }
 }
 
-/// Notes how far each partition is erased; whether all are read to their ends.
+/// Notes how far each partition is erased; gives those that are not read to their ends, in words.
 fn look_at_log(
     follower: &Follower,
     builder: &mut LogBuilder,
     clock: Clock,
     shared: &Shared,
-) -> bool {
-    let mut level = true;
+) -> Vec<String> {
+    let mut lagging = Vec::new();
     for (topic, partition) in follower.partitions() {
         // The time before asking: what is in the log at the answer was in it then.
         let at = clock.now();
         let Some((low, high)) = follower.watermarks(topic, *partition, LOOK) else {
-            level = false;
+            lagging.push(format!("{topic}/{partition} does not answer"));
             continue;
         };
         let number = builder.topic(topic);
         builder.tide().low((number, *partition), at, low);
         // The position passes control records too, which a last offset would not.
         let read = follower.position(topic, *partition).unwrap_or(0);
-        level &= read >= high || high == 0;
+        if read < high {
+            lagging.push(format!("{topic}/{partition} at {read} of {high}"));
+        }
         lock(&shared.read_to).insert((topic.clone(), *partition), read);
     }
-    level
+    lagging
 }
 
 /// Looks at the tables until the run ends.
