@@ -37,12 +37,16 @@ impl Replay {
     /// gives all others back.
     pub(super) fn keep(
         &mut self,
-        mut entry: Entry<Load>,
+        entry: Entry<Load>,
         landed: Landed,
     ) -> Option<(Entry<Load>, Landed)> {
-        let fresh = !std::mem::replace(&mut entry.job.load.again, true);
+        let replayed = entry.job.load.replayed;
         let again = match landed {
-            Landed::Lost(AppendError::Fatal) if fresh => Again::Append,
+            // Whatever came of the second copy, the first may be stored.
+            Landed::Lost(_) if replayed => {
+                return Some((entry, Landed::Lost(AppendError::Unknown)));
+            }
+            Landed::Lost(AppendError::Fatal) => Again::Append,
             landed if !self.holds_outbox_of(&entry) => return Some((entry, landed)),
             // What it follows was not there: it is void, or will be found to be stored.
             Landed::At(_) => Again::Append,

@@ -192,9 +192,10 @@ impl Run {
 
     /// Everything that was in flight has landed.
     fn replay(&mut self) {
-        while let Some((entry, again)) = self.replay.next() {
+        while let Some((mut entry, again)) = self.replay.next() {
             let fate = match again {
                 Again::Append => {
+                    entry.job.load.replayed = true;
                     self.sender.metrics.replayed.inc();
                     match self.sender.log.append(entry.job.load.record.clone()) {
                         Ok(delivery) => Fate::Delivery(delivery),

@@ -25,7 +25,7 @@ fn refused(answer: &Answer, status: u16, name: &str, case: &str) {
     }
 }
 
-pub async fn every_bad_input_has_its_code(world: World) {
+pub async fn f38_every_bad_input_has_its_code_and_none_gets_in(world: World) {
     let (node, web) = (world.node().await, Web::new());
     let user = player("u1");
     let deep = |depth: usize| format!("{}{}", "[".repeat(depth), "]".repeat(depth));
@@ -64,6 +64,11 @@ pub async fn every_bad_input_has_its_code(world: World) {
         r#"{"channel":"session.1","event":"draw","producer":"p"}"#.to_owned(),
         r#"{"channel":"session.1","event":"draw","producer":"p","epoch":-1,"seq":0}"#.to_owned(),
         r#"{"channel":"session.1","event":"draw","producer":"p","epoch":0,"seq":1.5}"#.to_owned(),
+        r#"{"channel":"session.1","event":"draw","producer":"p","epoch":0,"seq":-1}"#.to_owned(),
+        r#"{"channel":"session.1","event":"draw","producer":"p","epoch":0,"seq":"0"}"#.to_owned(),
+        r#"{"channel":"session.1","event":"draw","producer":"p","epoch":0,"seq":9007199254740992}"#.to_owned(),
+        r#"{"channel":"session.1","event":"draw","producer":"p","epoch":9007199254740992,"seq":0}"#.to_owned(),
+        r#"{"channel":"session.1","event":"draw","producer":"p","epoch":-9223372036854775808,"seq":0}"#.to_owned(),
         r#"{"channel":"session.1","event":"draw","producer":"p","epoch":0,"seq":99999999999999999999}"#.to_owned(),
         r#"{"channel":"session.1","event":"draw","producer":"","epoch":0,"seq":0}"#.to_owned(),
         r#"{"channel":"session.1","event":"cursor.move","producer":"p","epoch":0,"seq":0}"#.to_owned(),

@@ -4,10 +4,15 @@
 #![allow(clippy::unwrap_used, clippy::panic, unreachable_pub)]
 
 mod answers;
+mod away;
 mod batch;
 mod broken;
 mod checkpoint;
 mod doors;
+mod double;
+mod hazards;
+mod hostile;
+mod load;
 mod outbox;
 mod reading;
 mod web;
@@ -44,7 +49,7 @@ on_both! {
     batch::lines_fail_alone_and_answers_come_in_order
     batch::a_batch_is_bounded_in_bytes_and_lines
     batch::a_user_runs_into_the_bucket_and_a_backend_does_not
-    doors::every_bad_input_has_its_code
+    doors::f38_every_bad_input_has_its_code_and_none_gets_in
     doors::every_bad_credential_is_401
     doors::origins_are_judged_before_anything_else
     doors::unknown_paths_and_methods_are_coded
@@ -52,8 +57,10 @@ on_both! {
     outbox::order_is_kept_under_concurrency
     outbox::retries_through_another_gateway_end_as_one_event
     outbox::an_outbox_moves_between_gateways_and_back
-    outbox::a_takeover_makes_the_first_owner_stale
+    outbox::f05_a_takeover_makes_the_first_owner_stale
     outbox::a_skipped_number_is_named
     outbox::records_of_others_in_between_change_nothing
     outbox::a_storm_of_new_outboxes_gets_through
+    hostile::hostile_outboxes_neither_stall_nor_void_anybody_else
+    hostile::two_devices_with_one_identity_fight_and_lose_nothing_of_others
 }

@@ -5,57 +5,13 @@ use std::time::Duration;
 
 use broker::Append;
 use bytes::Bytes;
-use ingest::Published;
-use protocol::client::parse_publish;
-use protocol::{ErrorName, Identity, ProtocolError};
+use protocol::ErrorName;
 use serde_json::{Value, json};
-use tokio::sync::mpsc;
 
+use crate::load::{numbered, pipeline};
 use crate::reading::numbers;
 use crate::web::Web;
-use crate::world::{DEADLINE, Node, World, backend, identity, player};
-
-fn numbered(channel: &str, producer: &str, epoch: u64, seq: u64) -> String {
-    json!({
-        "channel": channel, "event": "draw", "data": seq,
-        "producer": producer, "epoch": epoch, "seq": seq,
-    })
-    .to_string()
-}
-
-type Told = (u64, Result<Published, ProtocolError>);
-
-/// Hands over numbers without waiting, and tells what became of them in the order of the answers.
-async fn pipeline(
-    node: &Node,
-    who: &Arc<Identity>,
-    channel: &str,
-    producer: &str,
-    epoch: u64,
-    seqs: std::ops::Range<u64>,
-) -> Vec<Told> {
-    let count = seqs.end - seqs.start;
-    let (told, mut answers) = mpsc::channel(usize::try_from(count).unwrap());
-    for seq in seqs {
-        let publish = parse_publish(numbered(channel, producer, epoch, seq).as_bytes()).unwrap();
-        let told = told.clone();
-        node.gateway.submit(
-            who,
-            publish,
-            Box::new(move |answer| told.try_send((seq, answer)).unwrap()),
-        );
-    }
-    let mut out = Vec::new();
-    for _ in 0..count {
-        out.push(
-            tokio::time::timeout(DEADLINE, answers.recv())
-                .await
-                .unwrap()
-                .unwrap(),
-        );
-    }
-    out
-}
+use crate::world::{World, backend, identity, player};
 
 pub async fn order_is_kept_under_concurrency(world: World) {
     let nodes = [Arc::new(world.node().await), Arc::new(world.node().await)];
@@ -142,7 +98,7 @@ pub async fn an_outbox_moves_between_gateways_and_back(world: World) {
     assert_eq!(world.accepted("session.1").await.len(), 180);
 }
 
-pub async fn a_takeover_makes_the_first_owner_stale(world: World) {
+pub async fn f05_a_takeover_makes_the_first_owner_stale(world: World) {
     let (one, other) = (world.node().await, world.node().await);
     let who = identity(&backend());
     for (_, answer) in pipeline(&one, &who, "session.1", "p", 3, 0..5).await {

@@ -5,11 +5,13 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
-use broker::{EmbeddedConfig, KafkaConfig, Log, PinWatch, Pins, TopicSpec, pin};
+use broker::{EmbeddedConfig, KafkaConfig, Log, Pin, PinWatch, Pins, TopicSpec, pin};
 use ingest::{Edge, Gateway, IngestConfig, Parts, alone};
 use protocol::access::Namespaces;
 use protocol::token::{Claims, Use, Verifier, VerifierConfig, mint};
 use protocol::{Cursors, Identity};
+use rdkafka::mocking::MockCluster;
+use rdkafka::producer::DefaultProducerContext;
 use schemas::Topics;
 use service::origin::Origins;
 use service::{Metrics, ServeConfig, Shutdown};
@@ -22,6 +24,9 @@ pub const SECRET: &[u8] = b"a secret of at least thirty-two bytes";
 pub const ORIGIN: &str = "https://app.example";
 /// Partitions of every topic.
 pub const PARTITIONS: u32 = 3;
+
+/// librdkafka's own broker double.
+pub type Double = MockCluster<'static, DefaultProducerContext>;
 
 pub struct World {
     pub log: Log,
@@ -61,6 +66,46 @@ impl World {
             .await
             .unwrap();
         World::on(log, Some(dir)).await
+    }
+
+    /// On librdkafka's broker double, which knows nothing of identities: the pins are made up.
+    pub async fn double(mock: &Double) -> World {
+        let topics = Topics::new("it");
+        let names = [topics.events(), topics.signals(), topics.jobs()];
+        let pin = |name: &&str| {
+            let partitions = i32::try_from(PARTITIONS).unwrap();
+            mock.create_topic(name, partitions, 1).unwrap();
+            let pin = Pin {
+                id: "made up".to_owned(),
+                partitions: PARTITIONS,
+                generation: 0,
+            };
+            ((*name).to_owned(), pin)
+        };
+        let pins = Pins {
+            cursor_key: [7; 16],
+            topics: names.iter().map(pin).collect(),
+        };
+        World {
+            log: Log::kafka(KafkaConfig::new(mock.bootstrap_servers()))
+                .await
+                .unwrap(),
+            cursors: Cursors::new(pins.cursor_key),
+            topics,
+            pins,
+            _dir: None,
+        }
+    }
+
+    /// The same topics over another way to the same Kafka.
+    pub async fn past(&self, bootstrap: &str) -> World {
+        World {
+            log: Log::kafka(KafkaConfig::new(bootstrap)).await.unwrap(),
+            topics: self.topics.clone(),
+            pins: self.pins.clone(),
+            cursors: self.cursors.clone(),
+            _dir: None,
+        }
     }
 
     async fn on(log: Log, dir: Option<TempDir>) -> World {
