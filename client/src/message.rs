@@ -106,6 +106,15 @@ pub enum ServerMessage {
         /// The response's JSON text.
         data: String,
     },
+    /// The state of a channel, on streams that asked for it.
+    Snapshot {
+        /// The channel.
+        channel: String,
+        /// It is the state as of this position; events after it follow.
+        cursor: String,
+        /// Its JSON text.
+        state: String,
+    },
     /// Everything up to `cursor` has been sent.
     CaughtUp {
         /// The channel.
@@ -217,6 +226,13 @@ fn event(wire: Wire<'_>, text: &str) -> Result<ServerMessage, Error> {
         Some("subscribed") => ServerMessage::Subscribed {
             channel: channel()?,
             data: text_of(wire.data),
+        },
+        Some("snapshot") => ServerMessage::Snapshot {
+            channel: channel()?,
+            cursor: wire
+                .cursor
+                .ok_or_else(|| Error::Unexpected("snapshot without cursor".into()))?,
+            state: text_of(wire.data),
         },
         Some("caught_up") => ServerMessage::CaughtUp {
             channel: channel()?,

@@ -7,6 +7,7 @@ use crate::{EventName, Lane};
 pub const SERVER_NAMES: &[&str] = &[
     "connected",
     "subscribed",
+    "snapshot",
     "caught_up",
     "gap",
     "lagging",
