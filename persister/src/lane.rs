@@ -4,7 +4,7 @@
 use std::sync::Arc;
 use std::time::{Instant, SystemTime, UNIX_EPOCH};
 
-use broker::{BrokerError, Record};
+use broker::{BrokerError, Flaw, Record, Standing};
 use schemas::{Channel, Event, Poison};
 use store::{Place, StoreError};
 
@@ -37,6 +37,10 @@ pub(crate) enum Setback {
     Waiting(String),
     /// A rebuild removes the partition's rows and has more to remove: go on with it.
     Removing,
+    /// The topic is another one than was pinned, or gone: nothing of it is stored before a person has acted.
+    Moved(Flaw),
+    /// The log ends at `end`, before what is stored: nothing is stored on top of that before a person has acted.
+    Truncated { stored: i64, end: i64 },
     /// A defect or a wrong setting: shout, and try again much later.
     Defect(String),
 }
@@ -67,13 +71,20 @@ impl Lane {
     /// Begins where the partition is stored up to; a partition never stored begins at the log's low watermark, and
     /// that is recorded as its floor.
     pub(crate) async fn open(shared: &Shared, place: Place) -> Result<Lane, Setback> {
+        verify(shared, &place.topic).await?;
         let progress = match shared.ports.store.progress(&place).await? {
             Some(progress) if progress.removing => {
                 let way = shared.ports.store.make_way(&place).await?;
                 tracing::debug!(%place, ?way, "removing what is to be rebuilt");
                 return Err(Setback::Removing);
             }
-            Some(progress) => progress,
+            Some(progress) => {
+                if let Some(end) = progress.truncated {
+                    let stored = progress.next;
+                    return Err(Setback::Truncated { stored, end });
+                }
+                progress
+            }
             None => {
                 let watermarks = shared
                     .ports
@@ -275,7 +286,7 @@ impl Lane {
     }
 
     /// The log no longer holds `asked`. If retention overtook the partition, that is recorded and it goes on at the
-    /// log's low watermark; if the log ends before it, nothing is touched until a person looks.
+    /// log's low watermark; if the log ends before it, that is recorded and nothing is stored until a person looks.
     pub(crate) async fn out_of_range(
         &self,
         shared: &Arc<Shared>,
@@ -286,11 +297,16 @@ impl Lane {
             .log
             .watermarks(&self.place.topic, self.place.partition)
             .await?;
+        // Another topic of this name has other offsets.
+        verify(shared, &self.place.topic).await?;
         if asked > watermarks.high {
-            return Err(Setback::Defect(format!(
-                "the log ends at {}, before the stored offset {asked}: it was truncated or made anew",
-                watermarks.high
-            )));
+            let (stored, end) = (self.committed, watermarks.high);
+            shared
+                .ports
+                .store
+                .truncated(&self.place, stored, end)
+                .await?;
+            return Err(Setback::Truncated { stored, end });
         }
         if self.committed < watermarks.low {
             shared
@@ -306,6 +322,22 @@ impl Lane {
             );
         }
         Ok(())
+    }
+}
+
+/// Asks whether the topic is the pinned one. Identities do not come back, so what was read of it before is its own.
+async fn verify(shared: &Shared, topic: &str) -> Result<(), Setback> {
+    sound(shared.ports.watch.check(topic).await)
+}
+
+/// Nothing is stored of a topic that is not known to be the pinned one.
+pub(crate) fn sound(standing: Standing) -> Result<(), Setback> {
+    match standing {
+        Standing::Sound => Ok(()),
+        Standing::Lost(flaw) => Err(Setback::Moved(flaw)),
+        Standing::Unknown => Err(Setback::Waiting(
+            "the log does not say whether it is the same topic".to_owned(),
+        )),
     }
 }
 

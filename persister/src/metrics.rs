@@ -28,6 +28,7 @@ pub(crate) struct Numbers {
     pub(crate) gap_records: Counter,
     pub(crate) leased: Gauge,
     lag: Family<Partition, Gauge>,
+    truncated: Family<Partition, Gauge>,
     lag_seconds: Family<Partition, Gauge<f64, AtomicU64>>,
     retention_used: Family<Partition, Gauge<f64, AtomicU64>>,
 }
@@ -61,6 +62,10 @@ impl Numbers {
                 "Offsets erased from the log before they were stored; anything but 0 is a loss",
             ),
             leased: metrics.gauge("persister_leased_partitions", "Partitions this instance works on"),
+            truncated: metrics.gauges(
+                "persister_truncated_partitions",
+                "1 for each partition whose log ends before what is stored; nothing more of it is stored",
+            ),
             lag: metrics.gauges("persister_lag_records", "Offsets between what is stored and the log's end"),
             lag_seconds: metrics.register(
                 "persister_lag_seconds",
@@ -92,10 +97,24 @@ impl Numbers {
             .set(retention_used);
     }
 
+    /// Whether the partition's log ends before what is stored of it.
+    pub(crate) fn truncated(&self, topic: &str, partition: i32, is: bool) {
+        let labels = [
+            ("topic", topic.to_owned()),
+            ("partition", partition.to_string()),
+        ];
+        if is {
+            self.truncated.get_or_create(&labels).set(1);
+        } else {
+            self.truncated.remove(&labels);
+        }
+    }
+
     /// Another instance reports the partition from now on.
     pub(crate) fn forget(&self, place: &Place) {
         let labels = labels(place);
         self.lag.remove(&labels);
+        self.truncated.remove(&labels);
         self.lag_seconds.remove(&labels);
         self.retention_used.remove(&labels);
     }

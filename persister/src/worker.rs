@@ -3,6 +3,8 @@
 //! Work comes as [`Command`]s from the instance, records from the log; both leave as committed batches. Whatever goes
 //! wrong with a partition closes its lane, and a closed lane is opened again after a pause.
 
+mod trouble;
+
 use std::collections::{HashMap, VecDeque};
 use std::sync::Arc;
 use std::time::Duration;
@@ -15,15 +17,13 @@ use tokio::time::{Instant, sleep_until};
 
 use crate::gather::{Gathered, Key, Part, Trouble};
 use crate::instance::Shared;
-use crate::lane::{Lane, Setback};
+use crate::lane::{Lane, Setback, sound};
 use crate::pause::Pause;
 
 /// Items asked of the reader at once: small, so that the bound on bytes is looked at often.
 const FETCH_ITEMS: usize = 256;
 /// How long a worker with nothing to do sleeps before it looks around.
 const IDLE: Duration = Duration::from_secs(1);
-/// A partition with a defect is tried again this rarely; each time is an alarm.
-const DEFECT_PAUSE: Duration = Duration::from_secs(30);
 
 /// What the instance wants of a worker.
 #[derive(Debug)]
@@ -92,6 +92,7 @@ impl Worker {
             while let Some(command) = self.inbox.pop_front() {
                 self.obey(command);
             }
+            self.close_moved();
             self.open_due(&shutdown).await;
             let gathered = self.gather(&shutdown).await;
             self.store(gathered).await;
@@ -160,6 +161,7 @@ impl Worker {
             };
             match opened {
                 Ok(lane) => {
+                    self.shared.numbers.truncated(&key.0, key.1, false);
                     self.slots.insert(key, Slot::Open(lane));
                 }
                 Err(setback) => self.set_back(&key, setback),
@@ -240,13 +242,25 @@ impl Worker {
         let open = self.slots.len().max(1);
         let state_bytes_max =
             self.shared.config.state_bytes_max / self.shared.config.workers.max(1) / open;
+        // Each topic is asked once what it is, after all of this was read of it.
+        let mut standings: HashMap<Arc<str>, broker::Standing> = HashMap::new();
         for (key, part) in gathered.parts {
+            let standing = match standings.get(&key.0) {
+                Some(standing) => standing.clone(),
+                None => {
+                    let standing = self.shared.ports.watch.check(&key.0).await;
+                    standings.insert(Arc::clone(&key.0), standing.clone());
+                    standing
+                }
+            };
             let Some(Slot::Open(lane)) = self.slots.get_mut(&key) else {
                 continue;
             };
             // Once PostgreSQL is found away, every further try would cost its own timeout.
             let stored = if self.store_away.is_some() {
                 Err(Setback::StoreAway("PostgreSQL is away".to_owned()))
+            } else if let Err(setback) = sound(standing) {
+                Err(setback)
             } else {
                 store_part(&self.shared, lane, part, state_bytes_max).await
             };
@@ -257,76 +271,6 @@ impl Worker {
                 }
                 Ok(Standing::Unread) => self.close(&key, Duration::ZERO),
                 Err(setback) => self.set_back(&key, setback),
-            }
-        }
-    }
-
-    /// Closes a lane for as long as its trouble deserves.
-    fn set_back(&mut self, key: &Key, setback: Setback) {
-        let shared = Arc::clone(&self.shared);
-        let (topic, partition) = key;
-        match setback {
-            Setback::Fenced => {
-                shared.numbers.fenced.inc();
-                tracing::warn!(%topic, partition, "fenced: another instance stores this partition, beginning again from its offset");
-                let pause = self
-                    .pauses
-                    .entry(key.clone())
-                    .or_insert_with(Pause::new)
-                    .longer();
-                self.close(key, pause);
-            }
-            Setback::StoreAway(reason) => {
-                if self.store_away.is_none() {
-                    shared.numbers.retries.inc();
-                    let pause = self.store_pause.longer();
-                    self.store_away = Some(Instant::now() + pause);
-                    tracing::warn!(
-                        reason,
-                        ?pause,
-                        "PostgreSQL is away, nothing is stored until it is back"
-                    );
-                }
-                self.close(key, Duration::ZERO);
-            }
-            Setback::Waiting(reason) => {
-                shared.numbers.retries.inc();
-                let pause = self
-                    .pauses
-                    .entry(key.clone())
-                    .or_insert_with(Pause::new)
-                    .longer();
-                tracing::warn!(%topic, partition, reason, ?pause, "a partition waits");
-                self.close(key, pause);
-            }
-            Setback::Removing => self.close(key, Duration::ZERO),
-            Setback::Defect(reason) => {
-                tracing::error!(%topic, partition, reason, "a partition cannot be stored");
-                self.close(key, DEFECT_PAUSE);
-            }
-        }
-    }
-
-    fn close(&mut self, key: &Key, pause: Duration) {
-        self.unassign(key);
-        if let Some(slot) = self.slots.get_mut(key) {
-            let place = match slot {
-                Slot::Open(lane) => lane.place().clone(),
-                Slot::Closed { place, .. } => place.clone(),
-            };
-            *slot = Slot::Closed {
-                place,
-                until: Instant::now() + pause,
-            };
-        }
-    }
-
-    fn reader_failed(&mut self, reason: &str) {
-        self.reader = None;
-        let open: Vec<Key> = self.slots.keys().cloned().collect();
-        for key in open {
-            if matches!(self.slots.get(&key), Some(Slot::Open(_))) {
-                self.set_back(&key, Setback::Waiting(reason.to_owned()));
             }
         }
     }
