@@ -52,6 +52,9 @@ struct Run {
     /// Only these faults, separated by commas; all without. `none` for a run without faults.
     #[arg(long, value_delimiter = ',')]
     only: Vec<String>,
+    /// A setting of every process, as often as wanted: `RIVERMOUTH_RING_MIB=1`.
+    #[arg(long, value_parser = setting, value_name = "NAME=VALUE")]
+    set: Vec<(String, String)>,
     /// Writes the page there, too.
     #[arg(long)]
     page: Option<PathBuf>,
@@ -69,6 +72,13 @@ fn duration(text: &str) -> Result<Duration, String> {
         _ => return Err(format!("`{text}` is no duration: use s, m or h")),
     };
     Ok(Duration::from_secs(number * seconds))
+}
+
+fn setting(text: &str) -> Result<(String, String), String> {
+    let (name, value) = text
+        .split_once('=')
+        .ok_or_else(|| format!("`{text}` is no NAME=VALUE"))?;
+    Ok((name.to_owned(), value.to_owned()))
 }
 
 fn brokers(text: &str) -> Result<u32, String> {
@@ -95,6 +105,7 @@ impl Run {
                 binary: self.binary.clone(),
                 brokers: self.brokers,
                 copies: self.copies.into(),
+                settings: self.set.clone(),
             },
             seed: self.seed.unwrap_or(clock),
             duration: self.duration,

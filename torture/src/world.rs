@@ -17,6 +17,8 @@ pub struct Size {
     pub brokers: u32,
     /// Processes of each service.
     pub copies: usize,
+    /// Settings of every process over those of every run: name and value.
+    pub settings: Vec<(String, String)>,
 }
 
 /// Everything that runs. Gone when dropped.
@@ -86,6 +88,9 @@ impl World {
         );
         bed.set("RIVERMOUTH_PARTITIONS", PARTITIONS.to_string());
         for (name, value) in SETTINGS {
+            bed.set(name, value);
+        }
+        for (name, value) in &size.settings {
             bed.set(name, value);
         }
         let world = World {
