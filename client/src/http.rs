@@ -105,6 +105,17 @@ impl Http {
         parsed(&answer.body)
     }
 
+    /// Keeps everything up to `cursor` of a channel as acknowledged under a name, and waits until the log has it.
+    pub async fn ack(&self, channel: &str, cursor: &str, durable: &str) -> Result<(), Error> {
+        let ack = serde_json::json!({ "channel": channel, "cursor": cursor, "durable": durable });
+        let headers = [("content-type", "application/json")];
+        let path = "/api/realtime/ack";
+        let answer = self
+            .call(Method::POST, path, &headers, ack.to_string())
+            .await?;
+        answer.success().map(drop)
+    }
+
     /// Publishes up to 1000 events in one request; the answers are in order, and each fails alone.
     pub async fn publish_batch(
         &self,

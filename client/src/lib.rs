@@ -11,6 +11,7 @@
 #![warn(missing_docs)]
 #![cfg_attr(test, allow(clippy::unwrap_used))]
 
+mod acks;
 mod answer;
 pub mod backoff;
 pub mod chain;

@@ -7,6 +7,7 @@ use serde::Deserialize;
 use serde_json::{Value, json};
 use tokio::sync::{mpsc, oneshot};
 
+use crate::acks::Acks;
 use crate::chain::{Chain, Verdict};
 use crate::error::Error;
 use crate::message::{Event, Gap};
@@ -153,7 +154,7 @@ pub(crate) struct Sub {
     waiting: bool,
     /// True after a broken chain, until the next event that fits.
     refetched: bool,
-    ack: Option<String>,
+    acks: Acks,
     /// A refused `subscribe` may be repeated from here on.
     pub(crate) not_before: Option<Instant>,
 }
@@ -186,7 +187,7 @@ impl Sub {
             reply,
             waiting: true,
             refetched: false,
-            ack: None,
+            acks: Acks::default(),
             not_before: None,
         }
     }
@@ -194,7 +195,7 @@ impl Sub {
     /// The parameters of the `subscribe` that goes on from where this one stands.
     pub(crate) fn params(&mut self) -> String {
         self.waiting = true;
-        self.ack = None;
+        self.acks.begin();
         self.not_before = None;
         self.request.params(self.chain.position())
     }
@@ -212,6 +213,15 @@ impl Sub {
         if let (Since::Latest, Some(cursor)) = (&self.request.since, &response.cursor) {
             // A resume must not lose what was published before the first event came.
             self.chain.advance(cursor);
+        }
+        if let Some(cursor) = &response.cursor {
+            self.acks.saw(cursor);
+            let further = self.chain.position().is_none_or(|at| at < cursor.as_str());
+            if self.request.durable.is_some() && further {
+                // What was kept under the name is further than what was asked for.
+                self.chain.advance(cursor);
+                self.chain.forget_predecessor();
+            }
         }
         if let Some(reply) = self.reply.take() {
             // A caller that went away is noticed by its dropped reader.
@@ -238,6 +248,9 @@ impl Sub {
         if self.waiting {
             return Judged::Drop;
         }
+        if let Some(cursor) = &event.cursor {
+            self.acks.saw(cursor);
+        }
         match self.chain.judge(&event) {
             Verdict::New => {
                 self.refetched = false;
@@ -260,6 +273,7 @@ impl Sub {
     pub(crate) fn caught_up(&mut self, cursor: String) -> Option<Item> {
         (!self.waiting).then(|| {
             self.chain.advance(&cursor);
+            self.acks.saw(&cursor);
             Item::CaughtUp { cursor }
         })
     }
@@ -271,15 +285,30 @@ impl Sub {
         })
     }
 
-    pub(crate) fn acknowledge(&mut self, cursor: String) {
-        if self.ack.as_ref().is_none_or(|ack| *ack < cursor) {
-            self.ack = Some(cursor);
-        }
+    pub(crate) fn acknowledge(&mut self, cursor: &str) {
+        self.acks.handled(cursor);
     }
 
     /// The acknowledgement to send, once.
-    pub(crate) fn take_ack(&mut self) -> Option<String> {
-        if self.waiting { None } else { self.ack.take() }
+    pub(crate) fn take_ack(&mut self, now: Instant) -> Option<String> {
+        if self.waiting {
+            None
+        } else {
+            self.acks.next(now)
+        }
+    }
+
+    /// The server has no room for the last acknowledgement until then.
+    pub(crate) fn ack_refused(&mut self, at: Instant) {
+        self.acks.refused(at);
+    }
+
+    /// When it has something to do without being told.
+    pub(crate) fn wake_at(&self) -> Option<Instant> {
+        self.not_before
+            .into_iter()
+            .chain(self.acks.not_before)
+            .min()
     }
 }
 
@@ -306,6 +335,25 @@ mod tests {
             sub.params(),
             r#"{"channel":"session.1","since":"c7","types":["draw"]}"#
         );
+    }
+
+    #[test]
+    fn a_kept_cursor_that_is_further_than_since_breaks_no_chain() {
+        let (items, _reader) = mpsc::channel(1);
+        let (reply, _) = oneshot::channel();
+        let mut request = Subscribe::new("session.1", Since::Cursor("c1".into()));
+        request.durable = Some("tab".into());
+        let mut sub = Sub::new(1, request, items, reply);
+        sub.params();
+        sub.responded(r#"{"channel":"session.1","cursor":"c5","recovered":true}"#);
+        let text = r#"{"type":"event","channel":"session.1","event":"draw","id":"i","userId":null,"data":1,"timestamp":7,"cursor":"c6","prev":"c5"}"#;
+        let Ok(crate::ServerMessage::Event(event)) = crate::ServerMessage::parse(text) else {
+            panic!("no event")
+        };
+        assert!(matches!(sub.event(event), Judged::Deliver(Item::Event(_))));
+        assert_eq!(sub.take_ack(Instant::now()), None);
+        sub.acknowledge("c6");
+        assert_eq!(sub.take_ack(Instant::now()).as_deref(), Some("c6"));
     }
 
     #[test]

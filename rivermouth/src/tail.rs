@@ -1,12 +1,17 @@
 //! `rivermouth tail`: follows channels over any transport and prints what comes.
 
+use std::collections::HashMap;
 use std::io::Write as _;
 
 use anyhow::bail;
 use clap::{Args, ValueEnum};
-use client::{Client, Event, FollowOptions, Follower, Item, Options, Since, Subscribe, Transport};
+use client::{
+    Client, Event, FollowOptions, Follower, Item, Options, Since, Subscribe, Subscription,
+    Transport,
+};
 use service::settings::SettingsError;
 use tokio::sync::mpsc;
+use tokio::task::JoinSet;
 
 use crate::target::{TargetArgs, explain};
 
@@ -17,6 +22,7 @@ Examples:
   rivermouth tail session.42 --since last:20 --json
   rivermouth tail session.42 jobs.9f --since earliest --transport sse
   rivermouth tail session.42 --types chat.message,dice.roll
+  rivermouth tail session.42 --durable reports    (started again, it goes on after the last event it printed)
   rivermouth tail session.42 --since 1---…        (a cursor, as printed by --json)
 
 A line is: time (UTC), channel, event, user, data. What is no event (caught up, gap, reconnecting) goes to
@@ -33,6 +39,10 @@ pub(crate) struct TailArgs {
     /// Only these events, separated by commas
     #[arg(long, value_delimiter = ',', value_name = "NAME")]
     pub(crate) types: Vec<String>,
+
+    /// Keep on the server, under this name, what was printed: a later start goes on there (WebSocket only)
+    #[arg(long, value_name = "NAME")]
+    pub(crate) durable: Option<String>,
 
     /// What carries the events
     #[arg(long, default_value = "ws", value_name = "TRANSPORT")]
@@ -64,6 +74,10 @@ pub(crate) enum Carrier {
 
 pub(crate) async fn run(args: TailArgs) -> anyhow::Result<()> {
     let since = parse_since(&args.since)?;
+    if args.durable.is_some() && args.transport != Carrier::Ws {
+        let reason = "printed events are acknowledged over a WebSocket only";
+        return Err(SettingsError::value("durable", reason).into());
+    }
     let mut printer = Printer {
         json: args.json,
         left: args.count,
@@ -91,27 +105,74 @@ async fn over_socket(args: &TailArgs, since: Since, printer: &mut Printer) -> an
     let options = Options::new(vec![args.target.endpoint()?], token.expose());
     let client = Client::connect(options).await.map_err(|e| explain(&e))?;
     let (sender, mut items) = mpsc::channel(256);
+    let mut printed = HashMap::new();
+    let mut followed = JoinSet::new();
     for channel in &args.channels {
         let mut request = Subscribe::new(channel.clone(), since.clone());
         request.types.clone_from(&args.types);
-        let mut subscription = client.subscribe(request).await.map_err(|e| explain(&e))?;
-        let (sender, channel) = (sender.clone(), channel.clone());
-        tokio::spawn(async move {
-            while let Some(item) = subscription.next().await {
-                if sender.send((channel.clone(), item)).await.is_err() {
-                    return;
-                }
-            }
-        });
+        request.durable.clone_from(&args.durable);
+        let subscription = client.subscribe(request).await.map_err(|e| explain(&e))?;
+        let (tell, told) = mpsc::channel(256);
+        printed.insert(channel.clone(), tell);
+        followed.spawn(follow(subscription, sender.clone(), told));
     }
     drop(sender);
     while let Some((channel, item)) = items.recv().await {
-        if printer.item(&channel, item)?.is_break() {
+        let cursor = handled(&item).filter(|_| args.durable.is_some());
+        let done = printer.item(&channel, item)?.is_break();
+        if let (Some(tell), Some(cursor)) = (printed.get(&channel), cursor) {
+            // A subscription that has ended has nobody to tell.
+            let _ = tell.send(cursor).await;
+        }
+        if done {
             break;
         }
     }
+    // What was printed is acknowledged before the goodbye.
+    drop((printed, items));
+    while followed.join_next().await.is_some() {}
     client.close().await;
     Ok(())
+}
+
+/// The position after what was just printed; at the beginning too, so that a start before the first event counts.
+fn handled(item: &Item) -> Option<String> {
+    match item {
+        Item::Event(event) | Item::Broken { event, .. } => event.cursor.clone(),
+        Item::Subscribed { cursor, .. } => cursor.clone(),
+        _ => None,
+    }
+}
+
+/// Hands on what comes, and acknowledges what was printed of it, until nobody prints any more.
+async fn follow(
+    mut subscription: Subscription,
+    items: mpsc::Sender<(String, Item)>,
+    mut printed: mpsc::Receiver<String>,
+) {
+    let channel = subscription.channel().to_owned();
+    loop {
+        tokio::select! {
+            biased;
+            cursor = printed.recv() => match cursor {
+                Some(cursor) => subscription.ack(cursor).await,
+                None => return,
+            },
+            room = items.reserve() => {
+                let Ok(room) = room else { continue };
+                tokio::select! {
+                    item = subscription.next() => match item {
+                        Some(item) => room.send((channel.clone(), item)),
+                        None => return,
+                    },
+                    cursor = printed.recv() => match cursor {
+                        Some(cursor) => subscription.ack(cursor).await,
+                        None => return,
+                    },
+                }
+            }
+        }
+    }
 }
 
 async fn over_http(

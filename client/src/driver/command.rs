@@ -34,7 +34,7 @@ impl Driver {
                 cursor,
             }) => {
                 if let Some(sub) = self.subs.get_mut(&channel).filter(|sub| sub.id == id) {
-                    sub.acknowledge(cursor);
+                    sub.acknowledge(&cursor);
                 }
             }
             Some(Command::Request {

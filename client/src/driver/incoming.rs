@@ -46,7 +46,8 @@ impl Driver {
                     self.refused(purpose, refusal);
                 }
             }
-            // Without an id it ends a subscription, when it names a channel: a revocation.
+            // Without an id it ends a subscription, when it names a channel: a revocation. One that may be repeated is
+            // about an acknowledgement.
             ServerMessage::Error {
                 id: None,
                 channel: Some(channel),
@@ -56,8 +57,15 @@ impl Driver {
                     .details
                     .as_ref()
                     .is_some_and(|details| details.get("publishId").is_some());
-                if !of_publish && !refusal.retryable {
-                    self.end_subscription(&channel, Error::from(refusal));
+                if of_publish {
+                    return;
+                }
+                if !refusal.retryable {
+                    return self.end_subscription(&channel, Error::from(refusal));
+                }
+                if let Some(sub) = self.subs.get_mut(&channel) {
+                    let wait = Duration::from_millis(refusal.retry_after_ms.unwrap_or(500));
+                    sub.ack_refused(Instant::now() + wait);
                 }
             }
             ServerMessage::CaughtUp { channel, cursor } => {

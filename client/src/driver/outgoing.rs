@@ -7,6 +7,7 @@ use crate::outbox::Outbox;
 use crate::publish::Identity;
 use crate::requests::Purpose;
 use crate::socket::request;
+use crate::subscriptions::Sub;
 
 /// Messages packed into one frame; the server takes 256 KiB.
 const FRAME_BYTES: usize = 128 * 1024;
@@ -41,7 +42,7 @@ impl Driver {
             push(&mut frame, &request(&id, "subscribe", &params));
         }
         for (channel, sub) in &mut self.subs {
-            if let Some(cursor) = sub.take_ack() {
+            if let Some(cursor) = sub.take_ack(now) {
                 let params = serde_json::json!({ "channel": channel, "cursor": cursor });
                 push(
                     &mut frame,
@@ -95,7 +96,7 @@ impl Driver {
 
     pub(super) fn wake_at(&self) -> Option<Instant> {
         let outboxes = self.outboxes.values().filter_map(Outbox::wake_at);
-        let subs = self.subs.values().filter_map(|sub| sub.not_before);
+        let subs = self.subs.values().filter_map(Sub::wake_at);
         outboxes.chain(subs).chain(self.requests.wake_at()).min()
     }
 }
