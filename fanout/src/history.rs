@@ -36,6 +36,33 @@ struct Page<'a> {
     wanted: Wanted,
     owner: Option<Arc<str>>,
     deadline: Instant,
+    /// A bound was a cursor of an earlier generation of the topic: what is gone, as JSON.
+    epoch: Option<Vec<u8>>,
+}
+
+/// What a bound of a page names.
+#[derive(Debug, Clone, Copy)]
+enum Bound<'a> {
+    /// An offset of the present topic.
+    Next(i64),
+    /// A cursor of an earlier generation of the topic: all of that is gone.
+    Outlived(&'a str),
+}
+
+impl<'a> Bound<'a> {
+    fn next(self) -> Option<i64> {
+        match self {
+            Bound::Next(next) => Some(next),
+            Bound::Outlived(_) => None,
+        }
+    }
+
+    fn outlived(self) -> Option<&'a str> {
+        match self {
+            Bound::Next(_) => None,
+            Bound::Outlived(cursor) => Some(cursor),
+        }
+    }
 }
 
 /// Answers a page as JSON: `{"events","next","complete","gap"?}`.
@@ -53,7 +80,7 @@ pub(crate) async fn answer(
         .types
         .as_ref()
         .map(|t| t.iter().map(|n| n.as_str().to_owned()).collect());
-    let page = Page {
+    let mut page = Page {
         node,
         wanted: Node::wanted(who, narrowed(view, names)),
         owner: matches!(read, Read::IfJobOwner).then(|| who.sub.as_str().into()),
@@ -62,13 +89,20 @@ pub(crate) async fn answer(
             channel,
         },
         deadline: Instant::now() + node.limits.request_timeout,
+        epoch: None,
     };
     let after = page.position(asked.after.as_deref())?;
     let before = page.position(asked.before.as_deref())?;
     // The end as of now: everything acknowledged before this request is below it.
     let head = page.pull(From::Latest, true).await?.start;
     // A cursor names the place after its event, so `before` leaves that event out.
-    let hi = before.map_or(head, |next| (next - 1).min(head)).max(0);
+    let hi = match before {
+        Some(Bound::Next(next)) => (next - 1).min(head).max(0),
+        Some(Bound::Outlived(_)) => 0,
+        None => head.max(0),
+    };
+    page.epoch = page.epoch(after, before, head).await?;
+    let after = after.and_then(Bound::next);
     match asked.order() {
         Order::Asc => page.ascending(&asked, after, hi).await,
         Order::Desc => page.descending(&asked, after.unwrap_or(0), hi).await,
@@ -92,26 +126,53 @@ pub(crate) async fn end_of(
             channel,
         },
         deadline,
+        epoch: None,
     };
     Ok(page.pull(From::Latest, true).await?.start)
 }
 
 impl Page<'_> {
-    fn position(&self, cursor: Option<&str>) -> Result<Option<i64>, ProtocolError> {
+    fn position<'a>(&self, cursor: Option<&'a str>) -> Result<Option<Bound<'a>>, ProtocolError> {
         let Some(text) = cursor else { return Ok(None) };
         let cursors = &self.node.tiers.framer.cursors;
         let position = cursors
             .decode(&self.spot.channel, text)
             .map_err(|_| ProtocolError::cursor())?;
-        if position
-            != self
-                .node
-                .directory
-                .position(&self.spot.place, position.next)
-        {
+        let present = self
+            .node
+            .directory
+            .position(&self.spot.place, position.next);
+        if position.generation < present.generation {
+            return Ok(Some(Bound::Outlived(text)));
+        }
+        if position != present {
             return Err(ProtocolError::cursor());
         }
-        Ok(Some(position.next))
+        Ok(Some(Bound::Next(position.next)))
+    }
+
+    /// The part of the range asked for that went with an earlier generation of the topic.
+    async fn epoch(
+        &self,
+        after: Option<Bound<'_>>,
+        before: Option<Bound<'_>>,
+        head: i64,
+    ) -> Result<Option<Vec<u8>>, ProtocolError> {
+        let from = after.and_then(Bound::outlived);
+        let to = match before.and_then(Bound::outlived) {
+            Some(before) => before.to_owned(),
+            None if from.is_none() => return Ok(None),
+            None => {
+                let first = self.node.tiers.earliest(&self.spot).await?.min(head);
+                let framer = &self.node.tiers.framer;
+                framer.cursor(&self.spot.channel, &self.spot.place, first)
+            }
+        };
+        Ok(Some(server::gap_data(
+            from,
+            Some(&to),
+            server::GapReason::Epoch,
+        )))
     }
 
     async fn ascending(
@@ -196,6 +257,7 @@ impl Page<'_> {
             let cursor = |next| framer.cursor(&self.spot.channel, &self.spot.place, next);
             server::gap_data(Some(&cursor(gap.from)), Some(&cursor(gap.to)), gap.reason)
         });
+        let gap = self.epoch.clone().or(gap);
         let frames: Vec<&[u8]> = events.iter().map(|e| e.json()).collect();
         server::history(&frames, next.as_deref(), next.is_none(), gap.as_deref())
     }

@@ -14,6 +14,7 @@
 #![allow(clippy::unwrap_used, clippy::missing_panics_doc)]
 
 pub mod checker;
+mod disk;
 mod environment;
 mod kafka;
 mod node;
@@ -24,13 +25,15 @@ mod random;
 mod registry;
 mod server;
 mod token;
+mod topics;
 mod wait;
 mod world;
 
+pub use crate::disk::Disk;
 pub use crate::environment::{python, workspace};
 pub use crate::kafka::{Broker, Cluster, Foreign};
 pub use crate::node::Node;
-pub use crate::postgres::Database;
+pub use crate::postgres::{Database, Held};
 pub use crate::process::{Exited, Process};
 pub use crate::proxy::{Loss, Proxy, Way};
 pub use crate::random::Random;
