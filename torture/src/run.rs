@@ -113,7 +113,12 @@ pub async fn run(order: Order, stop: watch::Receiver<bool>) -> anyhow::Result<Re
 
     let injected = faults.await.context("the injector")?;
     world.open_all_ways();
-    if !troupe.paths.recovered(clock.now(), PATIENCE).await {
+    if troupe
+        .paths
+        .recovered(clock.now(), PATIENCE)
+        .await
+        .is_none()
+    {
         return Err(anyhow!("the world did not heal within {PATIENCE:?}"));
     }
     let lasted = Duration::from_millis(u64::from(clock.now() - began));
@@ -188,7 +193,7 @@ fn report(
         lasted,
         sent: publishes().count(),
         acknowledged: publishes()
-            .filter(|sent| matches!(sent.told, Told::Acked { .. } | Told::Stored { .. }))
+            .filter(|sent| !matches!(sent.told, Told::Refused(_) | Told::Unknown))
             .count(),
         received: events
             .filter(|noted| matches!(noted.note, Note::Event(_)))

@@ -186,10 +186,7 @@ impl Kcat {
         let told = match timeout(KCAT, self.produce(events)).await {
             // kcat ends with 0 only when every record was delivered; where to, it does not say.
             Ok(Ok(true)) => Outcome {
-                told: Told::Acked {
-                    cursor: None,
-                    duplicate: false,
-                },
+                told: Told::Delivered,
                 next: Next::Done,
             },
             _ => Outcome::UNKNOWN,

@@ -4,6 +4,7 @@
 //! A probe carries when it was sent. The world has recovered from a fault once, on every path, something sent
 //! after the fault began (or after what was taken away came back) has been received.
 
+use std::collections::VecDeque;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
@@ -19,44 +20,71 @@ use crate::evidence::Book;
 /// Between two probes of a gateway.
 const EVERY: Duration = Duration::from_millis(150);
 
-/// What has arrived: for every path from a gateway to a fan-out node, when the latest probe was sent and came.
+/// Arrivals that are remembered of each path: some minutes.
+const REMEMBERED: usize = 2_000;
+
+/// When probes of one path were sent and when they came, in the order in which they came.
+type Arrivals = VecDeque<(u32, u32)>;
+
+/// What has arrived, for every path from a gateway to a fan-out node.
 #[derive(Debug, Clone)]
 pub struct Paths {
-    latest: Arc<Mutex<Vec<Vec<u32>>>>,
+    arrivals: Arc<Mutex<Vec<Vec<Arrivals>>>>,
     changed: Arc<watch::Sender<u64>>,
 }
 
 impl Paths {
     /// None yet, between so many gateways and nodes.
     pub fn new(gateways: usize, nodes: usize) -> Paths {
+        let none = vec![vec![Arrivals::new(); nodes]; gateways];
         Paths {
-            latest: Arc::new(Mutex::new(vec![vec![0; nodes]; gateways])),
+            arrivals: Arc::new(Mutex::new(none)),
             changed: Arc::new(watch::Sender::new(0)),
         }
     }
 
-    fn arrived(&self, gateway: usize, node: usize, sent: u32) {
-        let mut latest = self.latest.lock().unwrap_or_else(PoisonError::into_inner);
-        if let Some(place) = latest
+    fn arrived(&self, gateway: usize, node: usize, sent: u32, now: u32) {
+        let mut arrivals = self.arrivals.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(path) = arrivals
             .get_mut(gateway)
             .and_then(|nodes| nodes.get_mut(node))
         {
-            *place = sent.max(*place);
+            if path.len() == REMEMBERED {
+                path.pop_front();
+            }
+            path.push_back((sent, now));
         }
-        drop(latest);
+        drop(arrivals);
         self.changed.send_modify(|count| *count += 1);
     }
 
-    fn all_since(&self, from: u32) -> bool {
-        let latest = self.latest.lock().unwrap_or_else(PoisonError::into_inner);
-        latest.iter().flatten().all(|sent| *sent >= from)
+    /// When the last path had something that was sent at or after `from`; none while one has not.
+    fn all_since(&self, from: u32) -> Option<u32> {
+        let arrivals = self.arrivals.lock().unwrap_or_else(PoisonError::into_inner);
+        let first = |path: &Arrivals| {
+            path.iter()
+                .find(|(sent, _)| *sent >= from)
+                .map(|(_, at)| *at)
+        };
+        let paths = arrivals.iter().flatten().map(first);
+        paths.collect::<Option<Vec<u32>>>()?.into_iter().max()
     }
 
-    /// Waits until something sent at or after `from` has arrived on every path; true when it did within `patience`.
-    pub async fn recovered(&self, from: u32, patience: Duration) -> bool {
+    /// Waits until something sent at or after `from` has arrived on every path, and gives the time when it first
+    /// had; none when it has not within `patience`. It may be asked afterwards.
+    pub async fn recovered(&self, from: u32, patience: Duration) -> Option<u32> {
         let mut changed = self.changed.subscribe();
-        let waiting = async { while !self.all_since(from) && changed.changed().await.is_ok() {} };
-        timeout(patience, waiting).await.is_ok()
+        let waiting = async {
+            loop {
+                if let Some(at) = self.all_since(from) {
+                    return at;
+                }
+                if changed.changed().await.is_err() {
+                    std::future::pending::<()>().await;
+                }
+            }
+        };
+        timeout(patience, waiting).await.ok()
     }
 }
 
@@ -165,14 +193,14 @@ impl Receiver {
         }
         while let Ok(Ok(message)) = timeout(Duration::from_secs(5), socket.next()).await {
             match message {
-                ServerMessage::Event(event) => self.arrived(&event),
+                ServerMessage::Event(event) => self.arrived(desk, &event),
                 ServerMessage::Error { .. } => return,
                 _ => {}
             }
         }
     }
 
-    fn arrived(&self, event: &client::Event) {
+    fn arrived(&self, desk: &Desk, event: &client::Event) {
         let gateway = self
             .channels
             .iter()
@@ -181,7 +209,25 @@ impl Receiver {
             .ok()
             .and_then(|data| u32::try_from(data.get("sent")?.as_u64()?).ok());
         if let (Some(gateway), Some(sent)) = (gateway, sent) {
-            self.paths.arrived(gateway, self.node, sent);
+            self.paths
+                .arrived(gateway, self.node, sent, desk.clock.now());
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn the_world_has_recovered_when_the_last_path_has_and_not_before() {
+        let paths = Paths::new(1, 2);
+        paths.arrived(0, 0, 90, 95);
+        paths.arrived(0, 0, 100, 130);
+        paths.arrived(0, 1, 90, 300);
+        assert_eq!(paths.recovered(100, Duration::ZERO).await, None);
+        paths.arrived(0, 1, 110, 310);
+        paths.arrived(0, 1, 120, 320);
+        assert_eq!(paths.recovered(100, Duration::ZERO).await, Some(310));
     }
 }

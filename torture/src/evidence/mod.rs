@@ -102,6 +102,8 @@ pub enum Told {
         /// The offset.
         offset: i64,
     },
+    /// Kafka acknowledged it to a backend that does not say where (kcat).
+    Delivered,
     /// Refused, with the name of the error (`TIMEOUT` is [`Told::Unknown`], as is any 5xx without a name).
     Refused(Name),
     /// Nobody knows: no answer, a cut connection, `TIMEOUT`, a delivery error of librdkafka.

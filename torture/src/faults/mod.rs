@@ -124,9 +124,16 @@ impl Injector {
         let mut random = Random::of(planned.seed);
         let at = self.desk.clock.now();
         println!("{:>7.1} s  {}", f64::from(at) / 1000.0, planned.kind.name());
-        let done = self.act(planned.kind, &mut random).await;
+        // What was in the log when a persister was taken away has to be stored all the same, by another.
+        let (done, taken_over) = if planned.kind.touches() == [Resource::Persister] {
+            let storing = records::stored_within(self, RECOVERY_MAX);
+            tokio::join!(self.act(planned.kind, &mut random), storing)
+        } else {
+            (self.act(planned.kind, &mut random).await, None)
+        };
         let recovered = match done.shows {
             Shows::Delivery => self.paths.recovered(done.from, RECOVERY_MAX).await,
+            Shows::Storage if taken_over.is_some() => taken_over,
             Shows::Storage => records::stored_within(self, RECOVERY_MAX).await,
             Shows::Nothing => {
                 println!("{:>7} s  {}: {}", "", planned.kind.name(), done.what);
@@ -134,7 +141,7 @@ impl Injector {
             }
         };
         let until = self.desk.clock.now();
-        let recovery = recovered.then(|| until.saturating_sub(done.from));
+        let recovery = recovered.map(|at| at.saturating_sub(done.from));
         match recovery {
             Some(ms) => println!("{:>9}  {}: recovered after {ms} ms", "", done.what),
             None => println!(

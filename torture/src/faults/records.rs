@@ -34,8 +34,9 @@ async fn stored(injector: &Injector) -> Option<Offsets> {
     complete_to(&tables).await.ok()
 }
 
-/// Waits until everything that is in the log now is in the tables.
-pub(super) async fn stored_within(injector: &Injector, patience: Duration) -> bool {
+/// Waits until everything that is in the log now is in the tables, and gives the time; none when it is not within
+/// `patience`.
+pub(super) async fn stored_within(injector: &Injector, patience: Duration) -> Option<u32> {
     let wanted = read(injector);
     let deadline = Instant::now() + patience;
     while Instant::now() < deadline {
@@ -44,12 +45,12 @@ pub(super) async fn stored_within(injector: &Injector, patience: Duration) -> bo
                 *next == 0 || stored.get(place).is_some_and(|stored| stored >= next)
             };
             if wanted.iter().all(has) {
-                return true;
+                return Some(injector.now());
             }
         }
         sleep(Duration::from_millis(100)).await;
     }
-    false
+    None
 }
 
 /// `delete_records` up to some place that is stored, in every partition.
@@ -94,7 +95,10 @@ const RETENTION: Duration = Duration::from_secs(25);
 /// Retention takes whole segments of what is older.
 pub(super) async fn expire(injector: &Injector) -> Done {
     let from = injector.now();
-    if !stored_within(injector, Duration::from_secs(20)).await {
+    if stored_within(injector, Duration::from_secs(20))
+        .await
+        .is_none()
+    {
         return Done {
             what: "the tables lag, so nothing may expire".into(),
             from,
