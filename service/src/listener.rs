@@ -203,6 +203,10 @@ fn turn_away(mut socket: TcpStream, server: &Server) {
     });
 }
 
+/// Bytes that the kernel may hold unsent for one connection.
+#[cfg(target_os = "linux")]
+const UNSENT_MAX: u32 = 32 * 1024;
+
 struct Server {
     app: TowerToHyperService<Router>,
     config: ServeConfig,
@@ -217,6 +221,10 @@ impl Server {
     async fn connection(self: Arc<Self>, socket: TcpStream, peer: SocketAddr, slot: Slot) {
         // Frames are written whole; waiting for more bytes only delays them.
         let _ = socket.set_nodelay(true);
+        // What a client does not read waits in bounded queues of ours, not by the megabyte in the kernel's; and who
+        // reads a kilobyte a second is seen to make progress, because the kernel asks for more every few seconds.
+        #[cfg(target_os = "linux")]
+        let _ = socket2::SockRef::from(&socket).set_tcp_notsent_lowat(UNSENT_MAX);
         let service = service_fn(|request| self.handle(request, peer, &slot));
         let connection = http1::Builder::new()
             .timer(TokioTimer::new())

@@ -28,9 +28,6 @@ use crate::{
     node::Node,
 };
 
-/// Bytes that the kernel may hold unsent for one WebSocket.
-#[cfg(target_os = "linux")]
-const UNSENT_MAX: u32 = 128 * 1024;
 /// How long the upgrade may take after the answer was sent.
 const UPGRADE: std::time::Duration = std::time::Duration::from_secs(10);
 
@@ -213,10 +210,5 @@ fn socket_of(upgraded: Upgraded) -> Result<(std::net::TcpStream, Vec<u8>), Strin
         .map_err(|e| e.to_string())?;
     socket.set_nonblocking(true).map_err(|e| e.to_string())?;
     socket.set_nodelay(true).map_err(|e| e.to_string())?;
-    // What the client does not read waits in our bounded queue, not by the megabyte in the kernel's.
-    #[cfg(target_os = "linux")]
-    socket2::SockRef::from(&socket)
-        .set_tcp_notsent_lowat(UNSENT_MAX)
-        .map_err(|e| e.to_string())?;
     Ok((socket, parts.read_buf.to_vec()))
 }

@@ -9,8 +9,9 @@ use bytes::Bytes;
 
 /// Payload bytes packed into one WebSocket frame, unless one message is larger.
 const FRAME_MAX: usize = 64 * 1024;
-/// Bytes put together for one write.
-const WRITE_MAX: usize = 256 * 1024;
+/// Bytes put together for one write. What the socket does not take of them is this connection's own memory, while what
+/// still waits in the queue is shared with others.
+const WRITE_MAX: usize = 64 * 1024;
 
 /// The queue of one connection. Empty, it holds no memory.
 #[derive(Debug, Default)]
@@ -78,7 +79,7 @@ impl Out {
         Some(message)
     }
 
-    /// Writes as much as the socket takes: all that is queued in as few writes as there are blocks of 256 KiB.
+    /// Writes as much as the socket takes: all that is queued in as few writes as there are blocks of 64 KiB.
     pub(crate) fn flush(
         &mut self,
         socket: &mut impl Write,
