@@ -11,3 +11,4 @@ mod retention;
 mod rows;
 mod schema;
 mod sharing;
+mod snapshots;
