@@ -4,7 +4,7 @@ use std::collections::HashMap;
 use std::fmt;
 use std::str::FromStr;
 use std::sync::{Arc, Mutex};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use sqlx::postgres::{PgConnectOptions, PgPool, PgPoolOptions};
 
@@ -51,6 +51,8 @@ pub struct Store {
     pub(crate) topic_ids: Arc<Mutex<HashMap<(String, u16), i16>>>,
     /// Days whose partition is known to exist.
     pub(crate) days: Arc<Mutex<KnownDays>>,
+    /// Connections made before this moment lead to a server that writes nothing, and are not used again.
+    stale: Arc<Mutex<Option<Instant>>>,
 }
 
 impl fmt::Debug for Store {
@@ -86,9 +88,17 @@ impl Store {
                 millis(options.statement_timeout),
             ),
         ]);
+        let stale: Arc<Mutex<Option<Instant>>> = Arc::default();
+        let known_stale = Arc::clone(&stale);
         let pool = PgPoolOptions::new()
             .max_connections(options.connections_max)
             .acquire_timeout(options.acquire_timeout)
+            .before_acquire(move |_, connection| {
+                let made = Instant::now().checked_sub(connection.age);
+                let stale = known_stale.lock().ok().and_then(|stale| *stale);
+                let usable = stale.is_none() || made > stale;
+                Box::pin(async move { Ok(usable) })
+            })
             .connect_lazy_with(limited);
         Ok(Store {
             pool,
@@ -96,6 +106,7 @@ impl Store {
             call_timeout: options.call_timeout,
             topic_ids: Arc::default(),
             days: Arc::default(),
+            stale,
         })
     }
 
@@ -127,13 +138,21 @@ impl Store {
         during: &'static str,
         call: impl Future<Output = Result<T, StoreError>>,
     ) -> Result<T, StoreError> {
-        tokio::time::timeout(self.call_timeout, call)
+        let answer = tokio::time::timeout(self.call_timeout, call)
             .await
             .unwrap_or_else(|_| {
                 Err(StoreError::retry(
                     during,
                     "PostgreSQL does not answer in time",
                 ))
-            })
+            });
+        if let Err(StoreError::Retry {
+            read_only: true, ..
+        }) = &answer
+            && let Ok(mut stale) = self.stale.lock()
+        {
+            *stale = Some(Instant::now());
+        }
+        answer
     }
 }

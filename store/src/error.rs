@@ -30,6 +30,8 @@ pub enum StoreError {
         during: &'static str,
         /// What PostgreSQL or the network said.
         reason: String,
+        /// It writes nothing: we reached a standby. Whoever is to be asked next is asked by a new connection.
+        read_only: bool,
     },
     /// Trying again will not help: a defect, a missing migration or a wrong configuration.
     #[error("{during}: {reason}")]
@@ -46,6 +48,7 @@ impl StoreError {
         StoreError::Retry {
             during,
             reason: reason.into(),
+            read_only: false,
         }
     }
 
@@ -69,14 +72,23 @@ impl StoreError {
             Error::Database(error) => error.code().is_some_and(|code| heals(&code)),
             _ => false,
         };
+        let read_only =
+            matches!(&error, Error::Database(error) if error.code().as_deref() == Some(READ_ONLY));
         let reason = error.to_string();
         if again {
-            StoreError::Retry { during, reason }
+            StoreError::Retry {
+                during,
+                reason,
+                read_only,
+            }
         } else {
             StoreError::Fatal { during, reason }
         }
     }
 }
+
+/// A statement that writes, in a transaction that may not.
+const READ_ONLY: &str = "25006";
 
 /// Whether the same statement may succeed later, by its SQLSTATE.
 fn heals(code: &str) -> bool {
@@ -85,7 +97,7 @@ fn heals(code: &str) -> bool {
     const CLASSES: [&str; 6] = ["08", "40", "53", "55", "57", "58"];
     // Read-only: we reached a standby during a failover. 0A000: a migration changed a table under a prepared
     // statement, and the connection prepares it again.
-    const CODES: [&str; 2] = ["25006", "0A000"];
+    const CODES: [&str; 2] = [READ_ONLY, "0A000"];
     CLASSES.iter().any(|class| code.starts_with(class)) || CODES.contains(&code)
 }
 

@@ -117,6 +117,30 @@ impl Broker {
         (delivery.partition, delivery.offset)
     }
 
+    /// Writes records of a key and a value, each key's in order, as fast as Kafka takes them.
+    pub async fn pour(&self, topic: &str, records: impl IntoIterator<Item = (String, String)>) {
+        let mut config = ClientConfig::new();
+        config
+            .set("bootstrap.servers", &self.bootstrap)
+            .set("partitioner", "murmur2_random")
+            .set("enable.idempotence", "true")
+            .set("queue.buffering.max.messages", "1000000")
+            .set("linger.ms", "5");
+        let producer: FutureProducer = config.create().expect("a producer can be made");
+        let mut deliveries = Vec::new();
+        for (key, value) in records {
+            let record = FutureRecord::to(topic).key(&key).payload(&value);
+            let delivery = producer.send_result(record);
+            deliveries.push(delivery.map_err(|(error, _)| error).expect("there is room"));
+        }
+        for delivery in deliveries {
+            let taken = delivery.await.expect("the producer answers");
+            taken
+                .map_err(|(error, _)| error)
+                .expect("Kafka takes a record");
+        }
+    }
+
     /// Erases a partition's records before `offset`, as retention would.
     pub async fn erase(&self, topic: &str, partition: i32, offset: i64) {
         let mut config = ClientConfig::new();
@@ -258,6 +282,15 @@ impl Cluster {
     /// SIGCONT of broker `number`.
     pub fn go_on(&self, number: u32) {
         self.script(&["resume"], &[&number.to_string()]);
+    }
+
+    /// The file that holds a partition's first records at broker `number`: for cutting it while the broker is dead.
+    pub fn segment(&self, number: u32, topic: &str, partition: i32) -> PathBuf {
+        let partition = format!("data-{number}/{topic}-{partition}");
+        self.dir
+            .path()
+            .join(partition)
+            .join("00000000000000000000.log")
     }
 
     /// Starts broker `number` again (stops it first when it runs) and waits until it answers.

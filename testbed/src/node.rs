@@ -94,6 +94,11 @@ impl Node {
         self.process.as_mut().expect("the process was started")
     }
 
+    /// Everything it printed.
+    pub fn output(&self) -> String {
+        std::fs::read_to_string(&self.log).unwrap_or_default()
+    }
+
     /// kill -9.
     pub async fn kill_9(&mut self) {
         self.process().kill_9().await;

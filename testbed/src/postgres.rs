@@ -3,7 +3,7 @@
 use std::str::FromStr;
 
 use sqlx::postgres::{PgConnectOptions, PgConnection, PgPool, PgPoolOptions};
-use sqlx::{AssertSqlSafe, Connection, Executor};
+use sqlx::{AssertSqlSafe, ConnectOptions, Connection, Executor};
 
 use crate::environment::needed;
 use crate::server::Server;
@@ -57,6 +57,58 @@ impl Database {
         &self.url
     }
 
+    /// Where its server listens, `host:port`: for a proxy in between.
+    pub fn address(&self) -> String {
+        let options = PgConnectOptions::from_str(&self.url).expect("our own URL can be read");
+        format!("{}:{}", options.get_host(), options.get_port())
+    }
+
+    /// The URL by way of a port of this machine.
+    pub fn url_by(&self, port: u16) -> String {
+        let options = PgConnectOptions::from_str(&self.url).expect("our own URL can be read");
+        let options = options.host("127.0.0.1").port(port);
+        let mut url = options.to_url_lossy();
+        // Only this library understands what it adds.
+        url.set_query(None);
+        url.to_string()
+    }
+
+    /// The database's name in its server.
+    pub fn name(&self) -> &str {
+        &self.name
+    }
+
+    /// Runs statements whose rows do not matter.
+    pub async fn execute(&self, sql: &str) {
+        self.hold(sql).await.release().await;
+    }
+
+    /// The one number that a question answers.
+    pub async fn number(&self, sql: &str) -> i64 {
+        let mut held = self.hold("select 1").await;
+        let number = held.number(sql).await;
+        held.release().await;
+        number
+    }
+
+    /// A connection that has run `sql` and keeps what that took: locks, an open transaction, a place.
+    pub async fn hold(&self, sql: &str) -> Held {
+        let connection = PgConnection::connect(&self.url)
+            .await
+            .expect("the database answers");
+        let mut held = Held { connection };
+        held.execute(sql).await;
+        held
+    }
+
+    /// The same; `None` when the server lets nobody in.
+    pub async fn try_hold(&self, sql: &str) -> Option<Held> {
+        let connection = PgConnection::connect(&self.url).await.ok()?;
+        let mut held = Held { connection };
+        held.execute(sql).await;
+        Some(held)
+    }
+
     /// A few connections for looking.
     pub async fn pool(&self) -> PgPool {
         let options = PgConnectOptions::from_str(&self.url).expect("our own URL can be read");
@@ -65,6 +117,21 @@ impl Database {
             .connect_with(options)
             .await
             .expect("the database answers")
+    }
+
+    /// The first column of every row, which must be text; asked as `role`, or as the superuser.
+    pub async fn texts(&self, role: Option<&str>, sql: &str) -> Vec<String> {
+        let pool = self.pool().await;
+        let mut connection = pool.acquire().await.expect("the database answers");
+        if let Some(role) = role {
+            let become_role = AssertSqlSafe(format!("set role {role}"));
+            let became = connection.execute(become_role).await;
+            became.expect("the role is there");
+        }
+        sqlx::query_scalar(AssertSqlSafe(sql.to_owned()))
+            .fetch_all(&mut *connection)
+            .await
+            .expect("the question can be answered")
     }
 }
 
@@ -80,6 +147,36 @@ fn with_database(server: &str, name: &str) -> String {
     match query {
         Some(query) => format!("{base}/{name}?{query}"),
         None => format!("{base}/{name}"),
+    }
+}
+
+/// A connection that a test keeps open.
+#[derive(Debug)]
+pub struct Held {
+    connection: PgConnection,
+}
+
+impl Held {
+    /// Runs statements whose rows do not matter.
+    pub async fn execute(&mut self, sql: &str) {
+        sqlx::raw_sql(AssertSqlSafe(sql.to_owned()))
+            .execute(&mut self.connection)
+            .await
+            .expect("PostgreSQL does as told");
+    }
+
+    /// The one number that a question answers.
+    pub async fn number(&mut self, sql: &str) -> i64 {
+        sqlx::query_scalar(AssertSqlSafe(sql.to_owned()))
+            .fetch_one(&mut self.connection)
+            .await
+            .expect("PostgreSQL answers with one number")
+    }
+
+    /// Lets go of everything.
+    pub async fn release(self) {
+        // A server that went away meanwhile holds nothing either.
+        let _ = self.connection.close().await;
     }
 }
 

@@ -55,6 +55,14 @@ impl Server {
         format!("postgres://postgres@127.0.0.1:{}/postgres", self.port)
     }
 
+    /// Makes a directory that is the server's own.
+    pub fn directory(&self, path: &Path) {
+        std::fs::create_dir(path).expect("a directory can be made");
+        if let Some(user) = &self.user {
+            chown(path, Some(user.uid), Some(user.gid)).expect("root may give a directory away");
+        }
+    }
+
     /// SIGKILL of the server, as the kernel does when memory is short. It stays down.
     pub async fn kill_9(&mut self) {
         if let Some(mut process) = self.process.take() {

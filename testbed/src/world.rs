@@ -51,6 +51,12 @@ impl Bed {
         Bed::new(binary, None, |prefix| Some(Broker::own(brokers, prefix))).await
     }
 
+    /// On the shared Kafka, with a database on a PostgreSQL of its own.
+    pub async fn on_kafka_and(binary: &str, server: &Server) -> Bed {
+        let broker = |prefix: &str| Some(Broker::shared(prefix));
+        Bed::new(binary, Some(server), broker).await
+    }
+
     /// As [`Bed::behind_proxies`], beside a PostgreSQL of its own: everything may be killed.
     pub async fn beside(binary: &str, brokers: u32, server: &Server) -> Bed {
         Bed::new(binary, Some(server), |prefix| {

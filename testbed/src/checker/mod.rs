@@ -5,7 +5,9 @@
 
 mod accept;
 mod compact;
+mod digest;
 mod envelope;
+mod jobs;
 mod log;
 mod partition;
 mod received;
@@ -17,7 +19,9 @@ use sqlx::postgres::PgPool;
 
 pub use accept::{Accepted, Acceptor, Taken};
 pub use compact::compact;
+pub use digest::Digests;
 pub use envelope::Said;
+pub use jobs::job_states;
 pub use log::{Follower, LogRecord};
 pub use partition::partition_of;
 pub use received::Received;
@@ -113,6 +117,17 @@ impl Checker {
         job: &str,
     ) -> Option<(Option<String>, Option<String>, String, Option<f64>)> {
         rows::job(&self.pool, job).await
+    }
+
+    /// The digests of the events that the tables hold now, as they say themselves.
+    pub async fn digests(&self) -> Digests {
+        digest::stored(&self.pool).await
+    }
+
+    /// The same worked out from Kafka, as far as it still has them.
+    pub async fn digests_of_log(&self) -> Digests {
+        let key = digest::pinned_key(&self.topic("state").await);
+        digest::expected(&self.pool, key, &self.accepted().await).await
     }
 
     /// The rows as they are now.
