@@ -14,5 +14,6 @@ pub mod page;
 pub mod run;
 pub mod schedule;
 mod settle;
+pub mod tally;
 pub mod workload;
 pub mod world;

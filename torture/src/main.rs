@@ -52,6 +52,9 @@ struct Run {
     /// Only these faults, separated by commas; all without. `none` for a run without faults.
     #[arg(long, value_delimiter = ',')]
     only: Vec<String>,
+    /// How long healing, the last events, the readers and the tables may take at the end, each.
+    #[arg(long, default_value = "90s", value_parser = duration)]
+    patience: Duration,
     /// A setting of every process, as often as wanted: `RIVERMOUTH_RING_MIB=1`.
     #[arg(long, value_parser = setting, value_name = "NAME=VALUE")]
     set: Vec<(String, String)>,
@@ -113,6 +116,7 @@ impl Run {
             kinds,
             rate: self.rate,
             parts: Part::ALL.to_vec(),
+            patience: self.patience,
         })
     }
 }

@@ -12,6 +12,7 @@ pub fn page(report: &Report) -> String {
     // Writing to a string cannot fail.
     let _ = head(&mut page, report);
     let _ = faults(&mut page, report);
+    let _ = met(&mut page, report);
     let _ = checks(&mut page, report);
     let _ = violations(&mut page, report);
     page
@@ -35,20 +36,16 @@ fn head(page: &mut String, report: &Report) -> std::fmt::Result {
     writeln!(page, "| storm | {:.0} s |", report.lasted.as_secs_f64())?;
     writeln!(
         page,
-        "| publishes | {} attempts, {} acknowledged |",
-        report.sent, report.acknowledged
+        "| events that count | {} |",
+        report.verdict.checks.get("rows").unwrap_or(&0)
     )?;
     writeln!(
         page,
-        "| readings | {} ({} to the last event), {} events received |",
-        report.readings.0, report.readings.1, report.received
+        "| readings | {}, {} of them to the last event |",
+        report.readings.0, report.readings.1
     )?;
-    if report.unfinished > 0 {
-        writeln!(
-            page,
-            "| readers that never came to the end | {} |",
-            report.unfinished
-        )?;
+    for trouble in &report.troubles {
+        writeln!(page, "| **trouble** | {trouble} |")?;
     }
     let checks: u64 = report.verdict.checks.values().sum();
     writeln!(
@@ -114,6 +111,14 @@ fn quantile(sorted: &[Option<u32>], part: f64) -> String {
         Some(None) => "never".into(),
         None => "–".into(),
     }
+}
+
+fn met(page: &mut String, report: &Report) -> std::fmt::Result {
+    writeln!(page, "| what came up | times |\n|---|---:|")?;
+    for (what, count) in &report.tally {
+        writeln!(page, "| {what} | {count} |")?;
+    }
+    writeln!(page)
 }
 
 fn checks(page: &mut String, report: &Report) -> std::fmt::Result {

@@ -14,6 +14,7 @@ use crate::evidence::{Clock, Evidence, Names};
 use crate::faults::{Injected, Injector};
 use crate::schedule::{self, Kind};
 use crate::settle;
+use crate::tally::{Tally, tally};
 use crate::workload::Channels;
 use crate::world::{PARTITIONS, Size, World};
 
@@ -34,6 +35,8 @@ pub struct Order {
     pub rate: f64,
     /// Who takes part.
     pub parts: Vec<Part>,
+    /// How long healing, the last words, the readers and the tables may take, each.
+    pub patience: Duration,
 }
 
 /// What came of it.
@@ -43,16 +46,12 @@ pub struct Report {
     pub order: Order,
     /// How long the storm lasted.
     pub lasted: Duration,
-    /// Attempts to publish, and those that were acknowledged.
-    pub sent: usize,
-    /// Acknowledged ones.
-    pub acknowledged: usize,
-    /// Events received, over all readers.
-    pub received: usize,
+    /// What came up.
+    pub tally: Tally,
     /// Readings, and those that came to the last event.
     pub readings: (usize, usize),
-    /// Readings that were still expected to come to their end and did not.
-    pub unfinished: usize,
+    /// What did not come about in time, in words. It was judged all the same.
+    pub troubles: Vec<String>,
     /// The faults.
     pub injected: Vec<Injected>,
     /// What the judge says.
@@ -63,17 +62,16 @@ impl Report {
     /// Whether everything held: nothing is wrong, everything was checked, everybody came to the end.
     pub fn holds(&self) -> bool {
         let faults = !self.injected.is_empty();
-        self.verdict.total() == 0 && self.verdict.unmade(faults).is_empty() && self.unfinished == 0
+        self.verdict.total() == 0
+            && self.verdict.unmade(faults).is_empty()
+            && self.troubles.is_empty()
     }
 }
-
-/// How long healing, the last words, the readers and the tables may take, each.
-const PATIENCE: Duration = Duration::from_secs(90);
 
 /// Runs until the time is over or `stop` says so, then lets everything heal, and judges.
 ///
 /// # Errors
-/// The world could not be built, did not heal, or an actor broke: nothing was judged.
+/// The world could not be built, an actor broke, or the log could not be read: nothing was judged.
 pub async fn run(order: Order, stop: watch::Receiver<bool>) -> anyhow::Result<Report> {
     let mut random = Random::of(order.seed);
     let clock = Clock::start();
@@ -113,30 +111,34 @@ pub async fn run(order: Order, stop: watch::Receiver<bool>) -> anyhow::Result<Re
 
     let injected = faults.await.context("the injector")?;
     world.open_all_ways();
-    if troupe
-        .paths
-        .recovered(clock.now(), PATIENCE)
-        .await
-        .is_none()
-    {
-        return Err(anyhow!("the world did not heal within {PATIENCE:?}"));
+    let patience = order.patience;
+    let mut troubles = Vec::new();
+    let healed = troupe.paths.recovered(clock.now(), patience).await;
+    if healed.is_none() {
+        troubles.push(format!("the world did not heal within {patience:?}"));
     }
     let lasted = Duration::from_millis(u64::from(clock.now() - began));
     println!("{:>7.1} s  calm", seconds(clock.now()));
     phase.send_replace(Phase::Calm);
     let mut books = Vec::new();
-    let left = settle::gather(&mut troupe.talkers, &mut books, PATIENCE).await?;
-    anyhow::ensure!(
-        left == 0,
-        "{left} publishers do not get rid of what they have"
-    );
-    books.push(settle::last_words(&desk, &channels, &mut random, PATIENCE).await?);
+    let left = settle::gather(&mut troupe.talkers, &mut books, patience).await?;
+    if left > 0 {
+        troubles.push(format!(
+            "{left} publishers do not get rid of what they have"
+        ));
+    }
+    let (closer, unsaid) = settle::last_words(&desk, &channels, &mut random, patience).await?;
+    books.push(closer);
+    troubles.extend(unsaid);
     println!(
         "{:>7.1} s  ebb: the last events are out",
         seconds(clock.now())
     );
     phase.send_replace(Phase::Ebb);
-    let unfinished = settle::gather(&mut troupe.listeners, &mut books, PATIENCE).await?;
+    let unfinished = settle::gather(&mut troupe.listeners, &mut books, patience).await?;
+    if unfinished > 0 {
+        troubles.push(format!("{unfinished} readers did not come to the end"));
+    }
     phase.send_replace(Phase::Over);
     settle::gather(&mut troupe.listeners, &mut books, Duration::from_secs(20)).await?;
 
@@ -145,10 +147,12 @@ pub async fn run(order: Order, stop: watch::Receiver<bool>) -> anyhow::Result<Re
         seconds(clock.now())
     );
     let tables = world.tables()?;
-    settle::tables_complete(&tables, &recorder, &world.topics(), PARTITIONS, PATIENCE).await?;
+    let stored =
+        settle::tables_complete(&tables, &recorder, &world.topics(), PARTITIONS, patience).await;
+    troubles.extend(stored.err());
     let recorder = Arc::try_unwrap(recorder).map_err(|_| anyhow!("the recorder is still used"))?;
     let log = recorder
-        .finish(PATIENCE)
+        .finish(patience)
         .await
         .map_err(|error| anyhow!("the recorder: {error}"))?;
     let tables = Tables::read(&tables, &log, &names).await?;
@@ -160,7 +164,7 @@ pub async fn run(order: Order, stop: watch::Receiver<bool>) -> anyhow::Result<Re
     println!("{:>7.1} s  judging", seconds(clock.now()));
     let verdict = check::judge(&evidence, &log, &tables);
     Ok(report(
-        order, lasted, unfinished, injected, &evidence, verdict,
+        order, lasted, troubles, injected, &evidence, verdict,
     ))
 }
 
@@ -179,30 +183,21 @@ async fn wait(duration: Duration, mut stop: watch::Receiver<bool>) {
 fn report(
     order: Order,
     lasted: Duration,
-    unfinished: usize,
+    troubles: Vec<String>,
     injected: Vec<Injected>,
     evidence: &Evidence,
     verdict: Verdict,
 ) -> Report {
-    use crate::evidence::{Note, Told};
-    let publishes = || evidence.books.iter().flat_map(|book| &book.publishes);
     let readings = || evidence.books.iter().flat_map(|book| &book.readings);
-    let events = readings().flat_map(|reading| &reading.notes);
     Report {
         order,
         lasted,
-        sent: publishes().count(),
-        acknowledged: publishes()
-            .filter(|sent| !matches!(sent.told, Told::Refused(_) | Told::Unknown))
-            .count(),
-        received: events
-            .filter(|noted| matches!(noted.note, Note::Event(_)))
-            .count(),
+        tally: tally(evidence),
         readings: (
             readings().count(),
             readings().filter(|reading| reading.finished).count(),
         ),
-        unfinished,
+        troubles,
         injected,
         verdict,
     }

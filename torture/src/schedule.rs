@@ -90,10 +90,13 @@ pub enum Kind {
     Erase,
     /// Retention by segments.
     Expire,
+    /// Events are deleted before they are stored: what is gone is gone, and has to be told.
+    Lose,
 }
 
 impl Kind {
-    /// All of them.
+    /// Those of a usual run: nothing is lost by them. [`Kind::Lose`] stands apart: what the acceptance rule would
+    /// have learned from lost records nobody can know, so it is for workloads whose ids are never used again.
     pub const ALL: [Kind; 24] = [
         Kind::KillFanout,
         Kind::KillIngest,
@@ -148,6 +151,7 @@ impl Kind {
             Kind::MuteNode => "mute-node",
             Kind::Erase => "erase",
             Kind::Expire => "expire",
+            Kind::Lose => "lose",
         }
     }
 
@@ -174,6 +178,7 @@ impl Kind {
             | Kind::CutBroker => &[Resource::Broker],
             Kind::RestartStore | Kind::KillStore | Kind::CutStore => &[Resource::Store],
             Kind::Erase => &[Resource::Broker, Resource::Records],
+            Kind::Lose => &[Resource::Persister, Resource::Broker, Resource::Records],
             // What has not been stored must not expire, so nothing may keep the persisters from storing.
             Kind::Expire => &[
                 Resource::Persister,
@@ -190,8 +195,9 @@ impl std::str::FromStr for Kind {
 
     fn from_str(text: &str) -> Result<Kind, String> {
         let named = |kind: &&Kind| kind.name() == text;
-        Kind::ALL.iter().find(named).copied().ok_or_else(|| {
-            let names: Vec<&str> = Kind::ALL.iter().map(|kind| kind.name()).collect();
+        let kinds = || Kind::ALL.iter().chain(&[Kind::Lose]);
+        kinds().find(named).copied().ok_or_else(|| {
+            let names: Vec<&str> = kinds().map(|kind| kind.name()).collect();
             format!(
                 "no fault is called `{text}`; there are {}",
                 names.join(", ")

@@ -4,7 +4,6 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-use anyhow::bail;
 use client::{Http, Publish};
 use sqlx::{PgPool, Row as _};
 use testbed::Random;
@@ -32,16 +31,18 @@ pub(crate) async fn gather(
     Ok(actors.len())
 }
 
-/// The last event of every channel, by a backend, until it is in the log.
+/// The last event of every channel, by a backend, until it is in the log; and where it did not get within
+/// `patience`, in words.
 ///
 /// # Errors
-/// It did not get there within `patience`.
+/// No client could be made.
 pub(crate) async fn last_words(
     desk: &Desk,
     channels: &Channels,
     random: &mut Random,
     patience: Duration,
-) -> anyhow::Result<Book> {
+) -> anyhow::Result<(Book, Vec<String>)> {
+    let mut unsaid = Vec::new();
     let mut book = Book {
         actor: "closer".into(),
         ..Book::default()
@@ -66,12 +67,15 @@ pub(crate) async fn last_words(
                 break;
             }
             if Instant::now() > deadline {
-                bail!("the last event of {channel} was not taken within {patience:?}: {said}");
+                unsaid.push(format!(
+                    "the last event of {channel} was not taken within {patience:?}: {said}"
+                ));
+                break;
             }
             pause(random).await;
         }
     }
-    Ok(book)
+    Ok((book, unsaid))
 }
 
 /// Waits until the tables are complete up to where the recorder has read.
@@ -84,7 +88,7 @@ pub(crate) async fn tables_complete(
     topics: &[String],
     partitions: i32,
     patience: Duration,
-) -> anyhow::Result<()> {
+) -> Result<(), String> {
     let deadline = Instant::now() + patience;
     loop {
         let stored = complete_to(tables).await.unwrap_or_default();
@@ -104,10 +108,10 @@ pub(crate) async fn tables_complete(
             return Ok(());
         }
         if Instant::now() > deadline {
-            bail!(
+            return Err(format!(
                 "the tables are not complete after {patience:?}: {}",
                 lagging.join(", ")
-            );
+            ));
         }
         sleep(Duration::from_millis(100)).await;
     }

@@ -16,7 +16,7 @@ use std::time::Duration;
 use testbed::Random;
 use tokio::sync::{Mutex, OwnedMutexGuard, Semaphore, watch};
 use tokio::task::JoinSet;
-use tokio::time::{Instant, sleep_until};
+use tokio::time::{Instant, sleep, sleep_until};
 
 use crate::actors::Desk;
 use crate::actors::probe::Paths;
@@ -29,6 +29,9 @@ const AT_ONCE: usize = 2;
 
 /// How long recovery is waited for; the promise is a sixth of it.
 const RECOVERY_MAX: Duration = Duration::from_secs(60);
+
+/// How long after a persister was taken away the log's end is what has to be stored.
+const TAKEN_OVER_AFTER: Duration = Duration::from_secs(1);
 
 /// What became of one fault.
 #[derive(Debug, Clone)]
@@ -126,7 +129,11 @@ impl Injector {
         println!("{:>7.1} s  {}", f64::from(at) / 1000.0, planned.kind.name());
         // What was in the log when a persister was taken away has to be stored all the same, by another.
         let (done, taken_over) = if planned.kind.touches() == [Resource::Persister] {
-            let storing = records::stored_within(self, RECOVERY_MAX);
+            let storing = async {
+                // Long enough for something to come that only another one can store.
+                sleep(TAKEN_OVER_AFTER).await;
+                records::stored_within(self, RECOVERY_MAX).await
+            };
             tokio::join!(self.act(planned.kind, &mut random), storing)
         } else {
             (self.act(planned.kind, &mut random).await, None)
@@ -197,6 +204,7 @@ impl Injector {
             Kind::MuteNode => way::mute_node(self, random).await,
             Kind::Erase => records::erase(self, random).await,
             Kind::Expire => records::expire(self).await,
+            Kind::Lose => records::lose(self, random).await,
         }
     }
 

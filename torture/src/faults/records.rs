@@ -1,7 +1,7 @@
 //! Faults of the log's memory: records are taken away, by `delete_records` and by retention.
 //!
-//! Only what the tables have is taken, so every reader still has to get everything. What the recorder has not
-//! read is not taken either, for the judge has to know it.
+//! Only what the tables have is taken, so every reader still has to get everything; but for [`lose`]. What the
+//! recorder has not read is not taken either, for the judge has to know it.
 
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -86,6 +86,32 @@ pub(super) async fn erase(injector: &Injector, random: &mut Random) -> Done {
         } else {
             Shows::Delivery
         },
+    }
+}
+
+/// The persisters are dead, and what they did not store is deleted. Jobs are spared: their states would be wrong.
+pub(super) async fn lose(injector: &Injector, random: &mut Random) -> Done {
+    let from = injector.now();
+    let world = &injector.desk.world;
+    let mut nodes = Vec::new();
+    for member in &world.persister {
+        let mut node = member.node().await;
+        node.kill_9().await;
+        nodes.push(node);
+    }
+    let ms = hold(random, 2_000, 4_000).await;
+    for ((topic, partition), read) in read(injector) {
+        if topic.ends_with(".events") && read > 0 {
+            world.bed.broker().erase(&topic, partition, read).await;
+        }
+    }
+    for node in &mut nodes {
+        node.start().await;
+    }
+    Done {
+        what: format!("events of {ms} ms deleted before they were stored"),
+        from,
+        shows: Shows::Delivery,
     }
 }
 
