@@ -25,7 +25,7 @@ fn off_the_runtime(doing: impl FnOnce()) {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_killed_and_restarted_broker_loses_doubles_and_reorders_nothing() {
+async fn f22_a_killed_and_restarted_broker_loses_doubles_and_reorders_nothing() {
     let bed = Bed::on_own_kafka(BINARY, 1).await;
     let (fanout, _persister) = tokio::join!(bed.start("fanout"), bed.start("persister"));
     let traffic = traffic(&fanout);
@@ -45,7 +45,7 @@ async fn a_killed_and_restarted_broker_loses_doubles_and_reorders_nothing() {
 
 /// Leaders move from broker to broker, each killed in turn; two of three always hold everything.
 #[tokio::test(flavor = "multi_thread")]
-async fn three_brokers_killed_in_turn_lose_double_and_reorder_nothing() {
+async fn f22_three_brokers_killed_in_turn_lose_double_and_reorder_nothing() {
     let bed = Bed::on_own_kafka(BINARY, 3).await;
     let (fanout, _persister) = tokio::join!(bed.start("fanout"), bed.start("persister"));
     let traffic = traffic(&fanout);

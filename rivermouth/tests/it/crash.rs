@@ -42,7 +42,7 @@ async fn a_killed_fanout_node_loses_nothing_and_its_clients_go_on_at_another() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_killed_ingest_node_loses_and_doubles_nothing() {
+async fn f14_a_killed_ingest_node_loses_and_doubles_nothing() {
     let bed = Bed::on_kafka(BINARY).await;
     let (mut first, second) = tokio::join!(bed.start("ingest"), bed.start("ingest"));
     let (fanout, _persister) = tokio::join!(bed.start("fanout"), bed.start("persister"));
@@ -108,7 +108,7 @@ async fn a_stopped_persister_that_wakes_up_late_writes_nothing_twice() {
 /// A gateway that stands still long enough for its clients to go elsewhere, and then goes on with what it had in
 /// its hands: its late records count for nobody (D3).
 #[tokio::test(flavor = "multi_thread")]
-async fn a_stopped_ingest_node_that_wakes_up_late_doubles_nothing() {
+async fn f15_a_stopped_ingest_node_that_wakes_up_late_doubles_nothing() {
     let bed = Bed::on_kafka(BINARY).await;
     let (mut zombie, other) = tokio::join!(bed.start("ingest"), bed.start("ingest"));
     let (fanout, _persister) = tokio::join!(bed.start("fanout"), bed.start("persister"));

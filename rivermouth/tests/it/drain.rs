@@ -37,7 +37,7 @@ async fn sigterm_sends_clients_elsewhere_with_3001_and_ends_with_status_0() {
 
 /// Rolling restarts under load: nothing is lost, doubled or out of order, and every service ends with status 0.
 #[tokio::test(flavor = "multi_thread")]
-async fn restarting_every_service_in_turn_under_load_loses_nothing() {
+async fn f17_restarting_every_service_in_turn_under_load_loses_nothing() {
     let bed = Bed::on_kafka(BINARY).await;
     let (mut first, mut second, mut persister) = tokio::join!(
         bed.start("fanout"),

@@ -2,25 +2,36 @@
 // A test is one future with its whole world inside; nobody spawns thousands of them.
 #![allow(clippy::unwrap_used, clippy::large_futures, missing_docs)]
 
+mod away;
 mod bad;
 mod bad_entry;
 mod bad_http;
 mod bad_socket;
 mod broker;
+mod closed;
 mod crash;
+mod crowd;
 mod dev;
 mod disconnects;
 mod drain;
+mod durable;
+mod edge;
 mod erased;
+mod leaving;
 mod load;
 mod poison;
 mod producers;
 mod raw;
+mod retention;
 mod seam;
+mod slow;
+mod snapshot;
 mod stale;
 mod talk;
 mod traffic;
+mod transactions;
 mod walk;
+mod ways;
 mod wide;
 
 /// The binary under test.

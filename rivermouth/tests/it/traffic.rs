@@ -52,6 +52,11 @@ impl Progress {
         self.moved.notify_waiters();
     }
 
+    /// How many publishes have been acknowledged.
+    pub(crate) fn count(&self) -> u64 {
+        self.acknowledged.load(Ordering::Relaxed)
+    }
+
     /// Waits until so many publishes have been acknowledged.
     pub(crate) async fn reached(&self, count: u64) {
         within("the traffic to move", async {
