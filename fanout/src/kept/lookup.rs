@@ -208,12 +208,14 @@ impl Keeper {
                 let position = self.position(key, &cursor)?;
                 Some(Mark { position, at_ms })
             });
-            let known = [row, tail.find(key)]
+            // What was acknowledged here without waiting for the log counts for whoever asks here.
+            let known = [row, tail.find(key), state.pending.newest(key)]
                 .into_iter()
                 .flatten()
                 .max_by_key(|mark| reach(mark.position));
             found.push(known.map(|mark| mark.position));
-            news.extend(known.map(|mark| (*key, mark)));
+            let read = [row, tail.find(key)].into_iter().flatten();
+            news.extend(read.map(|mark| (*key, mark)));
         }
         for (key, mark) in news {
             // Whoever asked hears the answer itself; who else watches the key has heard of it when it was read.

@@ -197,7 +197,10 @@ impl Keeper {
         let cursors = &self.tiers.framer.cursors;
         Kept {
             key: key.clone(),
-            cursor: cursors.encode(&source_of(&key.channel), mark.position),
+            cursor: cursors.encode(
+                &source_of(&key.channel),
+                service::planted!("kept_too_far", protocol::Position { next: mark.position.next + 1, ..mark.position } => mark.position),
+            ),
             at_ms: mark.at_ms,
         }
     }

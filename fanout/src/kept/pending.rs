@@ -154,6 +154,12 @@ impl<W> Pending<W> {
         self.due.insert((at, self.turns), key);
     }
 
+    /// The furthest that was handed in lately, whether the log has it yet or not.
+    pub(super) fn newest(&self, key: &KeptKey) -> Option<Mark> {
+        let entry = self.entries.get(key)?;
+        entry.wanted.or(entry.flying)
+    }
+
     /// When something is to be done next.
     pub(super) fn next_due(&self) -> Option<Instant> {
         self.due.keys().next().map(|(at, _)| *at)
@@ -315,6 +321,7 @@ mod tests {
         };
         assert_eq!(ask(&mut pending, 5), Taken::Coming(true));
         assert_eq!(nexts(&pending.fly(9, now)), [5]);
+        assert_eq!(pending.newest(&tab), Some(mark(5)));
         assert_eq!(ask(&mut pending, 9), Taken::Coming(false));
         assert_eq!(ask(&mut pending, 3), Taken::Coming(false));
         assert_eq!(pending.landed(&key("u1", "tab"), true, now), [5, 3]);
