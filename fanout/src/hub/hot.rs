@@ -6,10 +6,10 @@ use schemas::{Channel, Event};
 use tokio::time::Instant;
 
 use crate::{
-    event::Delivered,
+    event::{Delivered, Framer},
     place::Place,
     pull::Pull,
-    tier::{Scanned, Tiers, Warm},
+    tier::{Scanned, Warm},
 };
 
 /// Bytes of records kept for a channel that is still being warmed; over it the warming goes on from what it came to.
@@ -84,7 +84,7 @@ impl Hot {
 
     /// A record of the channel came by: the event to broadcast, if there is one. Records that the state already
     /// covers (a checkpoint can be ahead of this reader) are taken from the ring.
-    pub(crate) fn take(&mut self, tiers: &Tiers, place: &Place, record: &Scanned) -> Taken {
+    pub(crate) fn take(&mut self, framer: &Framer, place: &Place, record: &Scanned) -> Taken {
         if record.offset < self.warm.next {
             let known = self.warm.ring.at(record.offset).map(Arc::clone);
             return Taken {
@@ -92,7 +92,7 @@ impl Hot {
                 new: false,
             };
         }
-        let event = tiers.advance(place, &mut self.warm, record);
+        let event = self.warm.advance(framer, place, record);
         Taken { event, new: true }
     }
 

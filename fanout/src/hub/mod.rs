@@ -294,7 +294,7 @@ impl Hub {
             None => return,
         };
         let before = hot.warm.folded.weight();
-        let taken = hot.take(&self.tiers, &feed.place, &record);
+        let taken = hot.take(&self.tiers.framer, &feed.place, &record);
         self.ring_bytes = (self.ring_bytes + hot.warm.folded.weight()).saturating_sub(before);
         let Some(event) = taken.event else { return };
         if taken.new {

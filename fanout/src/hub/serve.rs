@@ -138,7 +138,7 @@ impl Hub {
         }
         let mut hot = Hot::new(warm, self.shards.len(), self.now);
         for record in &warming.buffered {
-            hot.take(&self.tiers, &feed.place, record);
+            hot.take(&self.tiers.framer, &feed.place, record);
         }
         for event in hot.warm.ring.iter() {
             self.ring_bytes += event.weight();

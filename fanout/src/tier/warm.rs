@@ -18,7 +18,12 @@ use super::{
     folded::Folded,
     scan::{Purpose, Scanned},
 };
-use crate::{chunk::away, event::Delivered, place::Place, ring::Ring};
+use crate::{
+    chunk::away,
+    event::{Delivered, Framer},
+    place::Place,
+    ring::Ring,
+};
 
 /// Rows of each channel that come with its checkpoint, so that most resumes find their place in the ring.
 pub(super) const TAIL: usize = 128;
@@ -103,7 +108,7 @@ impl Tiers {
                 |key| keys.contains(key),
                 |record| {
                     if let Some(warm) = warm.get_mut(&record.event.channel) {
-                        self.advance(place, warm, &record);
+                        warm.advance(&self.framer, place, &record);
                         warm.ring.shorten(room);
                     }
                     ControlFlow::Continue(())
@@ -202,38 +207,38 @@ impl Tiers {
             folded,
         }
     }
+}
 
+impl Warm {
     /// One more record of the channel, judged; accepted ones go to the ring.
     pub(crate) fn advance(
-        &self,
+        &mut self,
+        framer: &Framer,
         place: &Place,
-        warm: &mut Warm,
         record: &Scanned,
     ) -> Option<Arc<Delivered>> {
-        if record.offset < warm.next {
+        if record.offset < self.next {
             return None;
         }
-        warm.next = record.offset + 1;
-        let judged = warm.state.judge(&record.event, record.offset, record.at_ms);
+        self.next = record.offset + 1;
+        let judged = self.state.judge(&record.event, record.offset, record.at_ms);
         service::planted!("void_delivered", {
             if let Judged::Void(_) = judged {
-                let (at_ms, prev) = (record.at_ms, warm.state.last);
-                let event = self
-                    .framer
+                let (at_ms, prev) = (record.at_ms, self.state.last);
+                let event = framer
                     .accepted(place, &record.event, record.offset, at_ms, prev);
-                warm.ring.push(Arc::clone(&event));
+                self.ring.push(Arc::clone(&event));
                 return Some(event);
             }
         });
         let Judged::Accepted { prev, .. } = judged else {
             return None;
         };
-        warm.folded
+        self.folded
             .apply(&Entry::of(&record.event, record.offset, record.at_ms));
-        let event = self
-            .framer
+        let event = framer
             .accepted(place, &record.event, record.offset, record.at_ms, prev);
-        warm.ring.push(Arc::clone(&event));
+        self.ring.push(Arc::clone(&event));
         Some(event)
     }
 }
@@ -250,12 +255,7 @@ fn restored(state: store::ChannelState) -> ChannelState {
         id: id.id,
         log_time_ms: id.log_time_ms,
     });
-    service::planted!("rule_forgets", {
-        return ChannelState {
-            last: state.last,
-            ..ChannelState::new()
-        };
-    });
+    let ids = ids.filter(|_| service::planted!("rule_forgets", false => true));
     ChannelState {
         acceptance: Acceptance::restore(producers, ids, state.log_time_ms),
         last: state.last,
