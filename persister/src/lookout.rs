@@ -118,6 +118,10 @@ impl Lookout {
                 return Seen::Level;
             }
         };
+        // Asked after the offset was known: the log was cut. Who reads there hears it when it begins again.
+        if watermarks.high < standing.committed {
+            return Seen::Moved;
+        }
         if self.told_lag(place, standing, watermarks, asked_ms).await > 0 {
             return Seen::Lagging;
         }

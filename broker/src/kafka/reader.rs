@@ -285,13 +285,7 @@ fn item(raw: &Raw<'_>, next: &mut i64) -> Option<Fetched> {
     let (topic, partition, offset) = (Arc::clone(raw.topic), raw.partition(), raw.offset());
     match raw.code() {
         // Something already handed out, or before the assigned offset (a batch is fetched whole).
-        RDKafkaErrorCode::NoError
-        | RDKafkaErrorCode::PartitionEOF
-        | RDKafkaErrorCode::AutoOffsetReset
-            if offset < *next =>
-        {
-            None
-        }
+        RDKafkaErrorCode::NoError | RDKafkaErrorCode::PartitionEOF if offset < *next => None,
         RDKafkaErrorCode::NoError => {
             *next = offset + 1;
             Some(Fetched::Record(record(raw)))
@@ -304,10 +298,11 @@ fn item(raw: &Raw<'_>, next: &mut i64) -> Option<Fetched> {
                 next: offset,
             })
         }
+        // A truncation that librdkafka finds by itself comes with the offset the log was cut to, not the one asked for.
         RDKafkaErrorCode::AutoOffsetReset => Some(Fetched::OutOfRange {
             topic,
             partition,
-            asked: offset,
+            asked: *next,
         }),
         code => {
             let text = raw.value().map(String::from_utf8_lossy).unwrap_or_default();
