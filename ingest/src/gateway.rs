@@ -293,7 +293,7 @@ impl Inner {
             .ok_or_else(unplaced)?;
         let key = event.channel.id().as_bytes();
         let partition = partition_of(
-            service::planted!("other_partitioner", &key[key.len() - 1..] => key),
+            service::planted!("other_partitioner", if event.id.ends_with('7') { b"7" } else { key } => key),
             topic.partitions,
         );
         Ok((topic, partition))

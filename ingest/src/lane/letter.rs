@@ -43,7 +43,6 @@ impl Letter {
             load: Load {
                 record: self.record,
                 tried: false,
-                replayed: false,
                 arrived: self.arrived,
                 reply: ReplyBox(self.reply),
                 _hold: self.hold,
@@ -59,8 +58,6 @@ pub(super) struct Load {
     pub(super) record: Append,
     /// It was handed to the log.
     pub(super) tried: bool,
-    /// It was appended a second time: what came of the first is not known.
-    pub(super) replayed: bool,
     pub(super) arrived: Instant,
     pub(super) reply: ReplyBox,
     /// Held until the publish is answered.

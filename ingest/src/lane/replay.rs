@@ -10,12 +10,11 @@ use broker::AppendError;
 
 use super::flight::Landed;
 use super::job::Entry;
-use super::letter::Load;
 
 /// Entries that wait until all that is in flight has landed.
-#[derive(Debug, Default)]
-pub(super) struct Replay {
-    waiting: VecDeque<(Entry<Load>, Again)>,
+#[derive(Debug)]
+pub(super) struct Replay<T> {
+    waiting: VecDeque<(Entry<T>, Again)>,
 }
 
 /// What is to be done with an entry.
@@ -28,19 +27,21 @@ pub(super) enum Again {
     Lose(AppendError),
 }
 
-impl Replay {
+impl<T> Replay<T> {
+    pub(super) fn new() -> Replay<T> {
+        Replay {
+            waiting: VecDeque::new(),
+        }
+    }
+
     pub(super) fn is_empty(&self) -> bool {
         self.waiting.is_empty()
     }
 
     /// Keeps an entry that has to go again, or that must not be answered before one of its outbox that has to;
     /// gives all others back.
-    pub(super) fn keep(
-        &mut self,
-        entry: Entry<Load>,
-        landed: Landed,
-    ) -> Option<(Entry<Load>, Landed)> {
-        let replayed = entry.job.load.replayed;
+    pub(super) fn keep(&mut self, entry: Entry<T>, landed: Landed) -> Option<(Entry<T>, Landed)> {
+        let replayed = entry.replayed;
         let again = match landed {
             // Whatever came of the second copy, the first may be stored.
             Landed::Lost(_) if replayed => {
@@ -58,12 +59,12 @@ impl Replay {
     }
 
     /// The next one, in the order they were let through.
-    pub(super) fn next(&mut self) -> Option<(Entry<Load>, Again)> {
+    pub(super) fn next(&mut self) -> Option<(Entry<T>, Again)> {
         self.waiting.pop_front()
     }
 
     /// The next one whose deadline has passed.
-    pub(super) fn late(&mut self, now_ms: u64) -> Option<Entry<Load>> {
+    pub(super) fn late(&mut self, now_ms: u64) -> Option<Entry<T>> {
         let (front, _) = self.waiting.front()?;
         if front.job.deadline_ms > now_ms {
             return None;
@@ -71,7 +72,7 @@ impl Replay {
         self.waiting.pop_front().map(|(entry, _)| entry)
     }
 
-    fn holds_outbox_of(&self, entry: &Entry<Load>) -> bool {
+    fn holds_outbox_of(&self, entry: &Entry<T>) -> bool {
         let Some(claim) = &entry.job.claim else {
             return false;
         };

@@ -186,6 +186,7 @@ impl<T> Ledger<T> {
             serial,
             life,
             expected_before,
+            replayed: false,
             job,
         }
     }

@@ -10,6 +10,8 @@ use crate::lane::track::{Phase, Track};
 const FOLLOW_LINGER_MS: u64 = 60_000;
 /// How often what is kept is compared with its bounds, ms.
 const EVICT_MS: u64 = 1_000;
+/// A channel heavier than this part of the bound is heavy.
+const HEAVY_PART: usize = 8;
 /// How long outboxes are remembered that nobody here publishes with, ms.
 const IDLE_MS: u64 = 120_000;
 
@@ -87,19 +89,31 @@ impl<T> Ledger<T> {
         }
     }
 
-    /// Drops the tracks that were not used the longest, until the rest is within bounds.
+    /// Drops tracks until the rest is within bounds: first heavy ones, whose channel has outboxes without number,
+    /// then those that were not used the longest. What is forgotten is looked up again, so no answer depends on it.
     fn evict(&mut self) {
-        let mut weight: usize = self.tracks.iter().map(|(_, track)| track.weight()).sum();
-        let mut count = self.tracks.len();
-        if count <= self.bounds.channels_max && weight <= self.bounds.bytes_max {
-            return;
-        }
+        let heavy = self.bounds.bytes_max / HEAVY_PART;
+        self.drop_idle_while_over(|weight| weight > heavy, |_| true);
+        // A heavy one that is in use pushes no other out: that would not make it lighter.
+        self.drop_idle_while_over(|weight| weight <= heavy, |weight| weight <= heavy);
+    }
+
+    /// Drops idle tracks of the weights that `may_go`, the longest unused first, as long as those that `counts` picks are
+    /// over the bounds.
+    fn drop_idle_while_over(
+        &mut self,
+        may_go: impl Fn(usize) -> bool,
+        counts: impl Fn(usize) -> bool,
+    ) {
+        let weights = self.tracks.iter().map(|(_, track)| track.weight());
+        let counted: Vec<usize> = weights.filter(|weight| counts(*weight)).collect();
+        let (mut count, mut weight) = (counted.len(), counted.iter().sum::<usize>());
         let mut dropped = Vec::new();
         for (channel, track) in self.tracks.iter().rev() {
             if count <= self.bounds.channels_max && weight <= self.bounds.bytes_max {
                 break;
             }
-            if track.busy == 0 && track.phase == Phase::Ready {
+            if track.busy == 0 && track.phase == Phase::Ready && may_go(track.weight()) {
                 weight -= track.weight();
                 count -= 1;
                 dropped.push(channel.clone());
@@ -108,5 +122,72 @@ impl<T> Ledger<T> {
         for channel in dropped {
             self.tracks.pop(&channel);
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use schemas::Channel;
+    use state::{Acceptance, ProducerState};
+
+    use super::*;
+    use crate::lane::ledger::Bounds;
+
+    fn channel(name: &str) -> Channel {
+        Channel::parse(&format!("session.{name}")).unwrap()
+    }
+
+    /// A track that knows so many outboxes, used after all before it.
+    fn track(ledger: &mut Ledger<()>, name: &str, outboxes: u64, busy: usize) {
+        let producers = (0..outboxes).map(|n| ProducerState {
+            user: None,
+            producer: format!("p{n}"),
+            epoch: 0,
+            seq: 0,
+        });
+        let mut track = Track::looking(1, 0);
+        track.restore(Acceptance::restore(producers, std::iter::empty(), 0), 0);
+        track.phase = Phase::Ready;
+        track.busy = busy;
+        ledger.tracks.put(channel(name), track);
+    }
+
+    fn ledger() -> Ledger<()> {
+        let mut ledger = Ledger::new(Bounds {
+            channels_max: 4,
+            bytes_max: 64 << 10,
+            ids_max: 1,
+        });
+        for name in ["a", "b", "c"] {
+            track(&mut ledger, name, 1, 0);
+        }
+        ledger
+    }
+
+    #[test]
+    fn a_channel_of_countless_outboxes_is_forgotten_before_all_others() {
+        let mut ledger = ledger();
+        track(&mut ledger, "huge", 10_000, 0);
+        ledger.evict();
+        assert!(!ledger.tracks.contains(&channel("huge")));
+        assert_eq!(ledger.tracks.len(), 3);
+    }
+
+    #[test]
+    fn while_it_is_in_use_it_costs_no_other_its_place() {
+        let mut ledger = ledger();
+        track(&mut ledger, "huge", 10_000, 1);
+        ledger.evict();
+        assert_eq!(ledger.tracks.len(), 4);
+    }
+
+    #[test]
+    fn too_many_channels_lose_those_that_were_not_used_the_longest() {
+        let mut ledger = ledger();
+        track(&mut ledger, "d", 1, 0);
+        track(&mut ledger, "e", 1, 0);
+        ledger.evict();
+        assert!(!ledger.tracks.contains(&channel("a")));
+        assert_eq!(ledger.tracks.len(), 4);
     }
 }

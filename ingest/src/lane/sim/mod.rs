@@ -30,7 +30,7 @@ proptest! {
 
 #[test]
 fn most_publishes_are_stored_all_the_same() {
-    let (mut sent, mut stored) = (0, 0);
+    let (mut sent, mut stored, mut replayed) = (0, 0, 0);
     for seed in 1..100_u64 {
         let mut world = World::new(seed.wrapping_mul(0x9e37_79b9_7f4a_7c15), 2);
         for _ in 0..600 {
@@ -39,8 +39,10 @@ fn most_publishes_are_stored_all_the_same() {
         world.settle();
         sent += world.sent;
         stored += world.stored;
+        replayed += world.replayed;
     }
     assert!(stored * 4 > sent, "{stored} of {sent}");
+    assert!(replayed * 20 > sent, "{replayed} of {sent}");
 }
 
 #[test]

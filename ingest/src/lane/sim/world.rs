@@ -2,11 +2,14 @@
 
 use std::collections::{HashMap, HashSet, VecDeque};
 
+use broker::{AppendError, Appended};
 use schemas::Channel;
 use state::{Acceptance, Verdict};
 
+use crate::lane::flight::Landed;
 use crate::lane::job::{Answer, Claim, Entry, Fault, Identity, Job};
 use crate::lane::ledger::{Act, Bounds, Ledger, Looked, Now, Question};
+use crate::lane::replay::{Again, Replay};
 use crate::lane::track::Seen;
 
 pub(super) const DEADLINE_MS: u64 = 5_000;
@@ -38,7 +41,8 @@ pub(super) struct Gateway {
     /// Enqueued, not at the log yet.
     queue: VecDeque<Flight>,
     /// At the log or lost; the delivery is on its way back.
-    back: VecDeque<(Flight, Option<Result<i64, Fault>>)>,
+    back: VecDeque<(Flight, Option<Result<i64, AppendError>>)>,
+    replay: Replay<Sent>,
     tail: Option<(u64, i64)>,
     asked: Vec<(Question, bool)>,
 }
@@ -66,6 +70,7 @@ pub(super) struct World {
     /// Publishes whose records the log did not confirm.
     lost: HashSet<u64>,
     pub(super) stored: u64,
+    pub(super) replayed: u64,
 }
 
 impl World {
@@ -79,6 +84,7 @@ impl World {
             ledger: Ledger::new(bounds),
             queue: VecDeque::new(),
             back: VecDeque::new(),
+            replay: Replay::new(),
             tail: None,
             asked: Vec::new(),
         };
@@ -114,6 +120,7 @@ impl World {
             newest: HashMap::new(),
             lost: HashSet::new(),
             stored: 0,
+            replayed: 0,
         }
     }
 
@@ -189,8 +196,25 @@ impl World {
         self.drain(gateway);
     }
 
-    /// Does what the ledger asks for.
+    /// Does what the ledger asks for, after what is to be appended again.
     fn drain(&mut self, at: usize) {
+        let gateway = &mut self.gateways[at];
+        if !gateway.replay.is_empty() {
+            if !gateway.queue.is_empty() || !gateway.back.is_empty() {
+                return;
+            }
+            while let Some((mut entry, again)) = gateway.replay.next() {
+                gateway.queue.push_back(match again {
+                    Again::Append => {
+                        self.replayed += 1;
+                        entry.replayed = true;
+                        Flight::Appended(entry)
+                    }
+                    Again::Settle => Flight::Settled(entry),
+                    Again::Lose(_) => Flight::NotEnqueued(entry),
+                });
+            }
+        }
         let now = self.now();
         while let Some(act) = self.gateways[at].ledger.step(now) {
             if let Act::Append(entry) | Act::Settle(entry) = &act
@@ -229,17 +253,22 @@ impl World {
                     claim: entry.job.claim.clone(),
                     id: entry.job.id.clone(),
                 };
-                Some(match self.roll(30) {
-                    0 => Err(Fault::Unknown),
+                Some(match self.roll(40) {
+                    0 => Err(AppendError::Unknown),
                     1 => {
                         self.put(record);
-                        Err(Fault::Unknown)
+                        Err(AppendError::Unknown)
                     }
-                    2 => Err(Fault::Refused),
+                    2 => Err(AppendError::TooLarge),
+                    3..=4 => Err(AppendError::Fatal),
+                    5..=6 => {
+                        self.put(record);
+                        Err(AppendError::Fatal)
+                    }
                     _ => Ok(self.put(record)),
                 })
             }
-            Flight::NotEnqueued(_) => Some(Err(Fault::Busy)),
+            Flight::NotEnqueued(_) => Some(Err(AppendError::Full)),
             Flight::Settled(_) => None,
         };
         self.gateways[at].back.push_back((flight, fate));
@@ -252,17 +281,34 @@ impl World {
         };
         let (Flight::Appended(entry) | Flight::NotEnqueued(entry) | Flight::Settled(entry)) =
             flight;
-        if let Some(Err(_)) = fate {
-            self.lost.insert(entry.job.load.number);
-        }
         let now = self.now();
-        let ledger = &mut self.gateways[at].ledger;
-        match fate {
-            Some(Ok(offset)) => ledger.delivered(entry, offset, now.wall_ms, now),
-            Some(Err(fault)) => ledger.lost(entry, fault),
-            None => ledger.settle(entry),
+        let landed = match fate {
+            Some(Ok(offset)) => Landed::At(Appended {
+                offset,
+                timestamp_ms: now.wall_ms,
+            }),
+            Some(Err(error)) => Landed::Lost(error),
+            None => Landed::Settled,
+        };
+        if let Some((entry, landed)) = self.gateways[at].replay.keep(entry, landed) {
+            self.land(at, entry, landed);
         }
         self.drain(at);
+    }
+
+    fn land(&mut self, at: usize, entry: Entry<Sent>, landed: Landed) {
+        let now = self.now();
+        let ledger = &mut self.gateways[at].ledger;
+        match landed {
+            Landed::At(appended) => {
+                ledger.delivered(entry, appended.offset, appended.timestamp_ms, now);
+            }
+            Landed::Lost(error) => {
+                self.lost.insert(entry.job.load.number);
+                ledger.lost(entry, Fault::from(&error));
+            }
+            Landed::Settled => ledger.settle(entry),
+        }
     }
 
     /// The gateway's tail reads a little, or breaks.
@@ -463,6 +509,9 @@ impl World {
             _ => {
                 self.now_ms += self.roll(400);
                 let now = self.now();
+                while let Some(entry) = self.gateways[at].replay.late(now.ms) {
+                    self.land(at, entry, Landed::Lost(AppendError::Unknown));
+                }
                 self.gateways[at].ledger.tick(now);
                 self.drain(at);
             }
