@@ -15,6 +15,8 @@ pub(crate) struct Feed {
     pub(crate) phase: Phase,
     /// Every record below was handled.
     pub(crate) read_to: i64,
+    /// The log was once found to end here, before what had been read or stored of it.
+    pub(crate) cut: Option<i64>,
     pub(crate) slots: HashMap<Channel, Slot>,
     /// How many slots want a record key.
     keys: HashMap<Box<[u8]>, u32>,
@@ -72,6 +74,7 @@ impl Feed {
             place,
             phase: Phase::Closed,
             read_to: 0,
+            cut: None,
             slots: HashMap::new(),
             keys: HashMap::new(),
             barrier: Barrier::new(now),
@@ -87,6 +90,14 @@ impl Feed {
         self.slots
             .values()
             .any(|slot| matches!(slot, Slot::Hot(hot) if hot.is_heard()))
+    }
+
+    /// The log was found to end at `at`, if anywhere, before what was known of it.
+    pub(crate) fn was_cut(&mut self, at: Option<i64>) {
+        self.cut = match (self.cut, at) {
+            (Some(known), Some(at)) => Some(known.min(at)),
+            (known, at) => known.or(at),
+        };
     }
 
     /// Reading begins, or begins again, once the partition's end is known.

@@ -159,7 +159,7 @@ impl Hub {
     /// A pull of a hot channel.
     pub(super) fn serve(&mut self, index: usize, pull: Pull) {
         let feed = &mut self.feeds[index];
-        let read_to = feed.read_to;
+        let (read_to, cut) = (feed.read_to, feed.cut);
         let place = feed.place.clone();
         let Some(Slot::Hot(hot)) = feed.slots.get_mut(&pull.channel) else {
             return self.answer(pull.reply, Err(crate::chunk::away()));
@@ -182,16 +182,17 @@ impl Hub {
             From::Earliest | From::Time(_) => return self.resolve(place, index, pull),
         };
         if next > read_to.max(hot.warm.next) {
-            // A true cursor beyond the end: the log was cut after it was given out.
+            // A true cursor beyond the end: the log was cut after it was given out. What came since is there.
+            let to = cut.map_or(read_to, |cut| cut.min(read_to));
             let gap = Gap {
                 from: next,
-                to: read_to,
+                to,
                 reason: GapReason::Truncated,
             };
             if pull.want != Want::Events {
                 return self.with_state(index, pull, (next, Some(gap)));
             }
-            let chunk = chunk(pull.channel, next, Some(gap), Vec::new(), read_to);
+            let chunk = chunk(pull.channel, next, Some(gap), Vec::new(), to);
             return self.answer(pull.reply, Ok(chunk));
         }
         if pull.want != Want::Events {
@@ -267,7 +268,12 @@ impl Hub {
             Done::End {
                 index, verified, ..
             } if self.feeds[index].begins() && !verified => self.ask_verified(index),
-            Done::End { index, end, .. } => self.ended(index, end, reader),
+            Done::End {
+                index, end, cut, ..
+            } => {
+                self.feeds[index].was_cut(cut);
+                self.ended(index, end, reader);
+            }
             Done::Warmed {
                 index,
                 channels,
@@ -327,6 +333,9 @@ impl Hub {
                 feed.freshness.ended(end, feed.barrier.asked_at);
                 match feed.phase {
                     Phase::Opening => {
+                        if end < feed.read_to {
+                            feed.was_cut(Some(end));
+                        }
                         feed.read_to = end;
                         self.assign(index, reader);
                     }

@@ -27,6 +27,8 @@ pub(super) enum Done {
         end: Result<i64, ProtocolError>,
         /// The topic was the pinned one after its end was known.
         verified: bool,
+        /// The store knows that the log was cut here.
+        cut: Option<i64>,
     },
     Warmed {
         index: usize,
@@ -57,6 +59,10 @@ pub(super) async fn end_of(tiers: Arc<Tiers>, place: Place, index: usize, verify
         }
         Err(_) => Err(away()),
     };
+    let cut = match verify {
+        true => tiers.cut(&place).await,
+        false => None,
+    };
     let watch = tiers.framer.directory.watch();
     if verify && end.is_ok() && watch.check(&place.topic).await == Standing::Unknown {
         end = Err(away());
@@ -68,6 +74,7 @@ pub(super) async fn end_of(tiers: Arc<Tiers>, place: Place, index: usize, verify
         index,
         end,
         verified: verify,
+        cut,
     }
 }
 

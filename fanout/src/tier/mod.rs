@@ -30,6 +30,14 @@ use crate::{
 pub(crate) use catchup::{CatchUp, Fetch};
 pub(crate) use scan::{Scanned, Scanner};
 pub(crate) use warm::Warm;
+#[cfg(test)]
+pub(crate) use {
+    catchup::answer,
+    folded::Folded,
+    page::part,
+    states::States,
+    sweep::{Sweep, Track},
+};
 
 /// Fetches the Avro schema with an id from the registry: `Ok(None)` when the registry has none.
 pub type SchemaPort =
@@ -94,6 +102,13 @@ impl Tiers {
             Ok(Ok(watermarks)) => Ok(watermarks.high),
             _ => Err(away()),
         }
+    }
+
+    /// Where the store knows the log to have been cut. Its silence is no answer: then the log's end stands for it.
+    pub(crate) async fn cut(&self, place: &Place) -> Option<i64> {
+        let place = self.framer.directory.stored(place);
+        let progress = timeout(STEP, self.store.as_ref()?.progress(&place)).await;
+        progress.ok()?.ok()??.truncated
     }
 
     async fn log_low(&self, place: &Place) -> Result<i64, ProtocolError> {
