@@ -183,8 +183,6 @@ mod tests {
             },
             newest: 7,
             tail: Vec::new(),
-            job_owner: None,
-            job: None,
         };
         let channel = Channel::parse("session.1").unwrap();
         let folded = Folded::new(&channel);

@@ -12,10 +12,9 @@ use sqlx::{FromRow, PgConnection, Postgres};
 use crate::channel::{ChannelState, KnownId, ProducerState};
 use crate::days::DAY_MS;
 use crate::history::{RawRow, event_columns};
-use crate::jobs::JOBS_BY_ID;
 use crate::reach::{ChannelRow, Reach, grouped, reach};
 use crate::snapshots::newest;
-use crate::{EventRow, HORIZON_MS, JobRow, Place, SnapshotRow, Store, StoreError};
+use crate::{EventRow, HORIZON_MS, Place, SnapshotRow, Store, StoreError};
 
 /// A partition's state as of one offset.
 #[derive(Clone, Debug)]
@@ -40,10 +39,6 @@ pub struct ChannelCheckpoint {
     pub newest: i64,
     /// The last events, ascending; shorter than asked for only when there are no more.
     pub tail: Vec<EventRow>,
-    /// For a channel `jobs.<id>`: the user the job runs for, if one was named.
-    pub job_owner: Option<String>,
-    /// For a channel `jobs.<id>`: the job.
-    pub job: Option<JobRow>,
 }
 
 /// Ids are read in pages of so many per channel: a quiet channel costs one small step, a busy one few large ones.
@@ -152,7 +147,6 @@ impl Reading<'_> {
         }
         self.ids(&rows, &mut found).await.map_err(sql)?;
         self.tails(&rows, tail, &mut found).await?;
-        self.jobs(wanted, &mut found).await.map_err(sql)?;
         Ok(wanted
             .iter()
             .filter_map(|channel| Some((channel.clone(), found.remove(channel.as_str())?)))
@@ -326,32 +320,6 @@ impl Reading<'_> {
             .bind(column(open, |reach| reach.from_ms))
             .bind(column(open, |reach| reach.to_ms))
     }
-
-    async fn jobs(
-        &mut self,
-        wanted: &[Channel],
-        found: &mut HashMap<String, ChannelCheckpoint>,
-    ) -> Result<(), sqlx::Error> {
-        let ids: Vec<String> = wanted
-            .iter()
-            .filter(|channel| channel.namespace() == "jobs")
-            .map(|channel| channel.id().to_owned())
-            .collect();
-        if ids.is_empty() {
-            return Ok(());
-        }
-        let jobs: Vec<JobRow> = sqlx::query_as(JOBS_BY_ID)
-            .bind(ids)
-            .fetch_all(&mut *self.connection)
-            .await?;
-        for job in jobs {
-            if let Some(channel) = found.get_mut(&format!("jobs.{}", job.job_id)) {
-                channel.job_owner.clone_from(&job.owner_id);
-                channel.job = Some(job);
-            }
-        }
-        Ok(())
-    }
 }
 
 fn names(channels: &[Channel]) -> Vec<String> {
@@ -368,8 +336,6 @@ fn begin(row: &ChannelRow) -> ChannelCheckpoint {
         },
         newest: row.newest_offset,
         tail: Vec::new(),
-        job_owner: None,
-        job: None,
     }
 }
 

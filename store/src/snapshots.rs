@@ -36,7 +36,8 @@ pub struct Footing {
     /// Rows of all channels are complete from here on. If the offset is not below it, then all events of the channel
     /// between the snapshot and the offset are in the tables too, as far as they are stored.
     pub floor: i64,
-    /// No event of the channel was dropped: without a snapshot one can begin at its first.
+    /// No event of the channel was dropped, and it brought no state from a topic before this one: without a snapshot
+    /// one can begin at its first.
     pub whole: bool,
 }
 
@@ -122,8 +123,11 @@ impl Store {
             let names = [channel.as_str().to_owned()];
             let mut found = newest(&mut tx, place, &names, at).await?;
             tx.commit().await.map_err(sql)?;
+            let snapshot = found.remove(channel);
+            // What a topic before this one left is needed too.
+            let whole = whole && snapshot.as_ref().is_none_or(|row| row.next > 0);
             Ok(Some(Footing {
-                snapshot: found.remove(channel),
+                snapshot,
                 next,
                 floor,
                 whole,

@@ -1,8 +1,8 @@
-//! The checkpoint: the acceptance rule's state, the last events and the job, as of one offset.
+//! The checkpoint: the acceptance rule's state and the last events, as of one offset.
 
 use schemas::{Channel, Outbox};
 use store::testing::Database;
-use store::{Batch, HORIZON_MS, JobRow, NewEvent, ProducerState};
+use store::{HORIZON_MS, NewEvent, ProducerState};
 
 use crate::sample::{NOON_MS, batch, channel, event, place, stored};
 
@@ -159,40 +159,6 @@ async fn the_tail_reaches_back_over_days_and_last_skips_addressed_events() {
         assert!(part.tail.is_sorted_by_key(|row| row.offset));
         assert!(part.tail.last().is_none_or(|row| row.offset == 9));
     }
-}
-
-#[tokio::test]
-async fn a_jobs_channel_brings_its_job_and_owner() {
-    let (_database, store) = Database::migrated().await;
-    store.open(&place(), 0).await.unwrap();
-    let job = JobRow {
-        job_id: "9f".into(),
-        kind: None,
-        owner_id: Some("u1".into()),
-        status: "running".into(),
-        progress: None,
-        message: None,
-        error_code: None,
-        error_message: None,
-        created_at_ms: NOON_MS,
-        updated_at_ms: NOON_MS,
-        finished_at_ms: None,
-        cursor: "c".into(),
-    };
-    let one = Batch {
-        jobs: vec![job.clone()],
-        ..batch(0, vec![event("jobs.9f", 0, NOON_MS)])
-    };
-    store.write(&place(), &one).await.unwrap();
-    let asked = [channel("jobs.9f")];
-    let checkpoint = store
-        .checkpoint(&place(), &asked, 0)
-        .await
-        .unwrap()
-        .unwrap();
-    let part = &checkpoint.channels[&asked[0]];
-    assert_eq!(part.job_owner.as_deref(), Some("u1"));
-    assert_eq!(part.job, Some(job));
 }
 
 #[tokio::test(flavor = "multi_thread")]
