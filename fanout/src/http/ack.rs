@@ -78,7 +78,8 @@ async fn keep(node: &Arc<Node>, who: &Identity, ack: KeptAck) -> Result<(), Prot
     });
     // An older one is ignored. Who cannot be asked how far it was (the store is away) does not stop the reader: a
     // record that is behind counts for nobody.
-    drop(timeout_at(deadline, watch.find()).await);
+    let half = Instant::now() + node.limits.request_timeout / 2;
+    drop(timeout_at(half, watch.find()).await);
     if watch.covers(position) {
         return Ok(());
     }

@@ -54,6 +54,8 @@ pub(super) struct Pending<W> {
     due: BTreeMap<(Instant, u64), Arc<KeptKey>>,
     turns: u64,
     of_user: HashMap<String, usize>,
+    /// Entries with something that the log may not have.
+    unsettled: usize,
     /// Pauses are over: everything goes out now.
     hurried: bool,
 }
@@ -80,6 +82,7 @@ impl<W> Pending<W> {
             due: BTreeMap::new(),
             turns: 0,
             of_user: HashMap::new(),
+            unsettled: 0,
             hurried: false,
         }
     }
@@ -112,6 +115,7 @@ impl<W> Pending<W> {
         entry.wait(mark.position, who);
         let further = |known: Option<Mark>| known.is_none_or(|k| reach(k.position) < to);
         if further(entry.flying) && further(entry.wanted) {
+            self.unsettled += usize::from(entry.is_settled());
             entry.wanted = Some(mark);
         }
         Ok(Taken::Coming(false))
@@ -145,6 +149,7 @@ impl<W> Pending<W> {
         };
         entry.wait(mark.position, who);
         self.entries.insert(Arc::clone(key), entry);
+        self.unsettled += 1;
         self.later(Arc::clone(key), now);
         Ok(())
     }
@@ -170,7 +175,7 @@ impl<W> Pending<W> {
         let mut flights = Vec::new();
         while flights.len() < max
             && let Some(first) = self.due.first_entry()
-            && (first.key().0 <= now || self.hurried)
+            && first.key().0 <= now
         {
             let key = first.remove();
             let Some(entry) = self.entries.get_mut(&key) else {
@@ -214,7 +219,13 @@ impl<W> Pending<W> {
             entry.wanted.get_or_insert(flown);
             entry.told(|_| true)
         };
-        self.later(Arc::clone(key), now + if stored { PAUSE } else { RETRY });
+        self.unsettled -= usize::from(entry.is_settled());
+        let pause = match stored {
+            true if self.hurried => Duration::ZERO,
+            true => PAUSE,
+            false => RETRY,
+        };
+        self.later(Arc::clone(key), now + pause);
         told
     }
 
@@ -226,20 +237,25 @@ impl<W> Pending<W> {
             .collect()
     }
 
-    /// From now on nothing pauses: the node stops.
-    pub(super) fn hurry(&mut self) {
+    /// From now on nothing pauses but what failed: the node stops.
+    pub(super) fn hurry(&mut self, now: Instant) {
         self.hurried = true;
+        for key in std::mem::take(&mut self.due).into_values() {
+            self.later(key, now);
+        }
     }
 
     /// Nothing is left that the log does not have.
     pub(super) fn is_settled(&self) -> bool {
-        self.entries
-            .values()
-            .all(|e| e.wanted.is_none() && e.flying.is_none())
+        self.unsettled == 0
     }
 }
 
 impl<W> Entry<W> {
+    fn is_settled(&self) -> bool {
+        self.wanted.is_none() && self.flying.is_none()
+    }
+
     fn wait(&mut self, position: Position, who: Option<(Instant, W)>) {
         self.waiting.extend(who.map(|(until, who)| Waiting {
             position,
@@ -357,8 +373,16 @@ mod tests {
         pending.fly(9, now);
         pending.landed(&tab, true, now);
         pending.take(&tab, mark(2), None, now).unwrap();
-        pending.hurry();
+        pending.hurry(now);
         assert_eq!(nexts(&pending.fly(9, now)), [2]);
+        pending.landed(&tab, false, now);
+        assert!(
+            pending.fly(9, now).is_empty(),
+            "what failed pauses all the same"
+        );
+        assert_eq!(nexts(&pending.fly(9, now + RETRY)), [2]);
+        pending.landed(&tab, true, now);
+        assert!(pending.is_settled());
     }
 
     #[test]

@@ -50,8 +50,9 @@ pub(super) async fn run(keeper: Arc<Keeper>, stop: CancellationToken) {
         let wake = due.filter(|_| !full).map_or(look, |due| due.min(look));
         tokio::select! {
             () = stop.cancelled(), if ends.is_none() => {
-                ends = Some(Instant::now() + FLUSH);
-                keeper.lock().pending.hurry();
+                let now = Instant::now();
+                ends = Some(now + FLUSH);
+                keeper.lock().pending.hurry(now);
             }
             Some((key, outcome)) = flying.next(), if !flying.is_empty() => {
                 keeper.landed(&key, outcome, &mut failing);
