@@ -96,7 +96,7 @@ impl Archivist {
     /// A second or two of reading.
     async fn visit(&self, desk: &Desk, random: &mut Random, at: usize, since: Since) -> Book {
         let stay = Duration::from_millis(300 + random.below(2_500));
-        let want = Want::all(self.channels[at].clone(), since);
+        let mut want = Want::all(self.channels[at].clone(), since);
         let transport = *any(
             random,
             &[
@@ -112,7 +112,13 @@ impl Archivist {
             ..desk.clone()
         };
         let (actor, user, token) = (self.actor.clone(), self.user.clone(), self.token.clone());
-        let (wants, manner) = (vec![want], Manner::default());
+        let mut manner = Manner::default();
+        // A backlog and few acknowledgements: here a window is what holds the server back.
+        if transport == Transport::Socket && random.below(2) == 0 {
+            want.window = Some(1 + u32::try_from(random.below(12)).expect("below 12"));
+            manner.ack_after = Some(Duration::from_millis(150));
+        }
+        let wants = vec![want];
         let own_random = random.fork();
         let reading = async {
             match transport {

@@ -12,6 +12,7 @@ mod publisher;
 mod served;
 mod socket;
 mod source;
+mod states;
 mod stream;
 
 use std::sync::Arc;

@@ -26,6 +26,8 @@ pub(super) struct Manner {
     pub(super) hop: Option<Duration>,
     /// It acknowledges every so many events.
     pub(super) ack_every: Option<u32>,
+    /// It acknowledges what it has so long after the first of it came, and reads on meanwhile.
+    pub(super) ack_after: Option<Duration>,
 }
 
 /// The reader.
@@ -70,6 +72,7 @@ impl SocketReader {
                 notes: &mut notes,
                 random: &mut random,
                 unacked: 0,
+                owed: None,
             };
             if let End::Done = session.run(&mut socket).await {
                 break;
@@ -86,6 +89,8 @@ struct Session<'a> {
     notes: &'a mut Notebook,
     random: &'a mut Random,
     unacked: u32,
+    /// When the next acknowledgement is due, of which channel, up to where.
+    owed: Option<(Instant, String, String)>,
 }
 
 impl Session<'_> {
@@ -103,8 +108,16 @@ impl Session<'_> {
             if self.notes.all_ended() {
                 return End::Done;
             }
+            let due = self.owed.as_ref().map_or(leave, |(due, ..)| *due);
             let message = tokio::select! {
                 message = timeout(SILENCE_MAX, socket.next()) => message,
+                () = sleep_until(due), if self.owed.is_some() => {
+                    if let Some((_, channel, cursor)) = self.owed.take() {
+                        // A connection that is gone says so to whoever reads from it.
+                        let _ = self.send_ack(socket, &channel, &cursor).await;
+                    }
+                    continue;
+                }
                 () = sleep_until(leave), if self.desk.now() == Phase::Storm => {
                     self.notes.session_over(&Note::Cut);
                     return End::Again;
@@ -230,6 +243,13 @@ impl Session<'_> {
         channel: &str,
         cursor: Option<&str>,
     ) -> Result<(), Error> {
+        if let (Some(after), Some(cursor)) = (self.reader.manner.ack_after, cursor) {
+            let due = self
+                .owed
+                .take()
+                .map_or(Instant::now() + after, |owed| owed.0);
+            self.owed = Some((due, channel.to_owned(), cursor.to_owned()));
+        }
         let (Some(every), Some(cursor)) = (self.reader.manner.ack_every, cursor) else {
             return Ok(());
         };
@@ -246,11 +266,24 @@ impl Session<'_> {
             return Ok(());
         }
         self.unacked = 0;
+        self.send_ack(socket, channel, cursor).await
+    }
+
+    async fn send_ack(
+        &mut self,
+        socket: &mut Socket,
+        channel: &str,
+        cursor: &str,
+    ) -> Result<(), Error> {
+        let wants = &self.reader.wants;
+        let durable = wants
+            .iter()
+            .any(|want| want.channel == channel && want.durable.is_some());
         if let Some(parsed) = Cursor::parse(cursor) {
             self.notes.note(channel, Note::AckSent(parsed));
         }
         let params = json!({ "channel": channel, "cursor": cursor }).to_string();
-        if want.durable.is_some() {
+        if durable {
             return socket
                 .request(&format!("a:{channel}:{cursor}"), "ack", &params)
                 .await;

@@ -5,14 +5,14 @@
 
 use std::time::Duration;
 
-use client::{Error, Gap, Http, ServerMessage};
+use client::{Error, Event, Gap, Http, ServerMessage, SseStream};
 use testbed::Random;
 use tokio::time::{Instant, sleep_until, timeout};
 
 use super::notebook::{Notebook, Want};
 use super::socket::{Manner, SILENCE_MAX};
 use super::{Desk, Phase, pause};
-use crate::evidence::{Book, Note, Since, Started, Transport};
+use crate::evidence::{Book, Cursor, Note, Since, Started, Transport};
 use crate::workload::index;
 
 /// How long one poll waits.
@@ -49,6 +49,7 @@ impl StreamReader {
                 notes: &mut notes,
                 random: &mut random,
                 place: &mut place,
+                unacked: 0,
             };
             let ended = match self.transport {
                 Transport::Poll => session.poll(&http).await,
@@ -73,16 +74,13 @@ struct Session<'a> {
     notes: &'a mut Notebook,
     random: &'a mut Random,
     place: &'a mut Option<String>,
+    unacked: u32,
 }
 
 impl Session<'_> {
     /// Until everything has come, or it is time to go elsewhere.
     async fn sse(&mut self, http: &Http) -> Result<(), Error> {
-        let (channels, types) = self.selection();
-        let since = self.ask(self.place.is_some());
-        let last_id = self.place.clone();
-        let opening = http.sse(&channels, since.as_deref(), last_id.as_deref(), &types);
-        let mut stream = opening.await?;
+        let mut stream = self.open_sse(http).await?;
         let leave = self.time_to_leave();
         loop {
             let block = tokio::select! {
@@ -99,10 +97,51 @@ impl Session<'_> {
             if let Some(id) = block.id {
                 *self.place = Some(id);
             }
+            if let ServerMessage::Event(event) = &message {
+                self.acknowledge(http, event).await;
+            }
             if self.notes.all_ended() {
                 return Ok(());
             }
             self.dawdle().await;
+        }
+    }
+
+    /// With its last id; a reader that has a name leaves it to the server where it was.
+    async fn open_sse(&mut self, http: &Http) -> Result<SseStream, Error> {
+        let want = &self.reader.wants[0];
+        if let (Some(durable), Some(window)) = (&want.durable, want.window) {
+            let channel = &want.channel;
+            let path =
+                format!("/sse?channel={channel}&since=earliest&durable={durable}&window={window}");
+            self.each(|_| Since::Kept);
+            return http.sse_at(&path).await;
+        }
+        let (channels, types) = self.selection();
+        let since = self.ask(self.place.is_some());
+        let last_id = self.place.clone();
+        http.sse(&channels, since.as_deref(), last_id.as_deref(), &types)
+            .await
+    }
+
+    /// Every so many events, when the reader has a name.
+    async fn acknowledge(&mut self, http: &Http, event: &Event) {
+        let (Some(every), Some(cursor)) = (self.reader.manner.ack_every, &event.cursor) else {
+            return;
+        };
+        let (Some(durable), Some(parsed)) = (&self.reader.wants[0].durable, Cursor::parse(cursor))
+        else {
+            return;
+        };
+        self.unacked += 1;
+        // The last one is acknowledged, too: nobody comes after it.
+        if self.unacked < every && !self.notes.ended(&event.channel) {
+            return;
+        }
+        self.unacked = 0;
+        self.notes.note(&event.channel, Note::AckSent(parsed));
+        if http.ack(&event.channel, cursor, durable).await.is_ok() {
+            self.notes.note(&event.channel, Note::AckKept(parsed));
         }
     }
 
@@ -191,7 +230,7 @@ impl Session<'_> {
         let Some(position) = position else {
             return self.ask(false);
         };
-        let cursor = crate::evidence::Cursor::parse(&position);
+        let cursor = Cursor::parse(&position);
         self.each(|_| cursor.map_or(Since::Continue, Since::Cursor));
         Some(position)
     }
