@@ -5,7 +5,9 @@ use std::future::Future;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use broker::{Append, Appended, EmbeddedConfig, KafkaConfig, Log, Pin, PinWatch, Pins, TopicSpec};
+use broker::{
+    Append, Appended, EmbeddedConfig, KafkaConfig, Log, Pin, PinWatch, Pins, Retention, TopicSpec,
+};
 use bytes::Bytes;
 use persister::{PersisterConfig, PersisterError, Ports, SchemaFetch, run};
 use protocol::Cursors;
@@ -31,23 +33,16 @@ pub(crate) struct Bed {
 
 impl Bed {
     pub(crate) async fn embedded(partitions: u32) -> Bed {
-        Bed::embedded_with(partitions, None).await
+        Bed::embedded_with(partitions, Retention::default()).await
     }
 
-    /// With a bound on the bytes each partition keeps.
-    pub(crate) async fn embedded_with(partitions: u32, retention_bytes: Option<i64>) -> Bed {
+    /// With a log that erases its oldest records.
+    pub(crate) async fn embedded_with(partitions: u32, retention: Retention) -> Bed {
         let dir = tempfile::tempdir().unwrap();
         let mut config = EmbeddedConfig::new(dir.path().join("log"));
         config.housekeeping = Duration::from_millis(50);
         let log = Log::embedded(config).await.unwrap();
-        Bed::on(
-            log,
-            Topics::default(),
-            partitions,
-            retention_bytes,
-            Some(dir),
-        )
-        .await
+        Bed::on(log, Topics::default(), partitions, retention, Some(dir)).await
     }
 
     pub(crate) async fn kafka(partitions: u32) -> Bed {
@@ -56,22 +51,23 @@ impl Bed {
         );
         let log = Log::kafka(KafkaConfig::new(bootstrap)).await.unwrap();
         let prefix = format!("persister-{}", uuid::Uuid::new_v4().simple());
-        Bed::on(log, Topics::new(&prefix), partitions, None, None).await
+        let retention = Retention::default();
+        Bed::on(log, Topics::new(&prefix), partitions, retention, None).await
     }
 
     async fn on(
         log: Log,
         topics: Topics,
         partitions: u32,
-        retention_bytes: Option<i64>,
+        retention: Retention,
         dir: Option<TempDir>,
     ) -> Bed {
         let spec = |name: &str, partitions: u32| TopicSpec {
             name: name.to_owned(),
             partitions,
             replication: -1,
-            retention_ms: None,
-            retention_bytes,
+            retention_ms: retention.ms,
+            retention_bytes: retention.bytes,
             compact: false,
         };
         let specs = [
@@ -129,7 +125,8 @@ impl Bed {
         let shutdown = Shutdown::new();
         let metrics = Metrics::new();
         let (log, topics, pins) = (self.log.clone(), self.topics.clone(), self.pins.clone());
-        let (stop, numbers) = (shutdown.clone(), metrics.clone());
+        let health = Health::new("persister");
+        let (stop, numbers, told) = (shutdown.clone(), metrics.clone(), health.clone());
         let running = runtime.spawn(async move {
             let options = StoreOptions {
                 acquire_timeout: Duration::from_secs(2),
@@ -149,7 +146,7 @@ impl Bed {
                 pins,
                 schemas,
                 metrics: numbers,
-                health: Health::new("persister"),
+                health: told,
             };
             run(config, ports, stop).await
         });
@@ -158,6 +155,7 @@ impl Bed {
             running: Some(running),
             shutdown,
             metrics,
+            health,
         }
     }
 
@@ -229,6 +227,7 @@ pub(crate) struct Instance {
     running: Option<tokio::task::JoinHandle<Result<(), PersisterError>>>,
     shutdown: Shutdown,
     pub(crate) metrics: Metrics,
+    pub(crate) health: Health,
 }
 
 impl Instance {

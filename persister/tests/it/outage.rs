@@ -15,7 +15,7 @@ async fn behind_a_proxy(bed: &Bed) -> (Proxy, Instance) {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn while_postgresql_is_away_nothing_is_lost_and_storing_goes_on_by_itself() {
+async fn f54_while_postgresql_is_away_nothing_is_lost_and_storing_goes_on_by_itself() {
     let bed = Bed::embedded(3).await;
     let (proxy, instance) = behind_a_proxy(&bed).await;
     publish(&bed, 0, 200, 9).await;
@@ -33,7 +33,7 @@ async fn while_postgresql_is_away_nothing_is_lost_and_storing_goes_on_by_itself(
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn commits_whose_answer_is_lost_are_neither_lost_nor_doubled() {
+async fn f53_commits_whose_answer_is_lost_are_neither_lost_nor_doubled() {
     let bed = Bed::embedded(3).await;
     let (proxy, instance) = behind_a_proxy(&bed).await;
     for round in 0..5 {
@@ -66,7 +66,7 @@ async fn a_persister_may_be_started_and_stopped_while_postgresql_is_away() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn an_analyst_holding_every_lock_delays_rows_and_loses_none() {
+async fn f55_an_analyst_holding_every_lock_delays_rows_and_loses_none() {
     let bed = Bed::embedded(1).await;
     let instance = bed.start();
     publish(&bed, 0, 20, 3).await;

@@ -89,7 +89,7 @@ pub(crate) async fn killed_again_and_again(bed: &Bed) {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn killed_again_and_again_every_event_is_stored_once() {
+async fn f50_killed_again_and_again_every_event_is_stored_once() {
     killed_again_and_again(&Bed::embedded(4).await).await;
 }
 
@@ -130,7 +130,7 @@ async fn whoever_is_not_at_the_stored_offset_is_fenced_and_begins_again() {
 /// A zombie that has lost its leases without knowing (stopped, then continued) shares a partition with the heir for a
 /// moment: both write, nothing is doubled.
 #[tokio::test(flavor = "multi_thread")]
-async fn two_instances_at_work_on_the_same_partitions_double_nothing() {
+async fn f51_two_instances_at_work_on_the_same_partitions_double_nothing() {
     let bed = Bed::embedded(2).await;
     let slow = || {
         let mut config = bed.config();

@@ -62,7 +62,7 @@ async fn f14_a_killed_ingest_node_loses_and_doubles_nothing() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_killed_persister_leaves_its_partitions_to_another_and_rows_are_written_once() {
+async fn f50_a_killed_persister_leaves_its_partitions_to_another_and_rows_are_written_once() {
     let bed = Bed::on_kafka(BINARY).await;
     let (fanout, mut first, mut second) = tokio::join!(
         bed.start("fanout"),
@@ -84,7 +84,7 @@ async fn a_killed_persister_leaves_its_partitions_to_another_and_rows_are_writte
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_stopped_persister_that_wakes_up_late_writes_nothing_twice() {
+async fn f52_a_stopped_persister_that_wakes_up_late_writes_nothing_twice() {
     let bed = Bed::on_kafka(BINARY).await;
     let (fanout, mut zombie, _other) = tokio::join!(
         bed.start("fanout"),

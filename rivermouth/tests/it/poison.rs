@@ -16,7 +16,7 @@ const RECURSIVE: &str =
     r#"{"type":"record","name":"N","fields":[{"name":"next","type":["null","N"]}]}"#;
 
 #[tokio::test(flavor = "multi_thread")]
-async fn poison_goes_to_quarantine_with_its_reason_and_the_stream_goes_on() {
+async fn f38_poison_goes_to_quarantine_with_its_reason_and_the_stream_goes_on() {
     let mut bed = Bed::on_kafka(BINARY).await;
     let registry = Registry::start().await;
     bed.set("SCHEMA_REGISTRY_URL", registry.url());
