@@ -23,6 +23,8 @@ usage: scripts/kafka.sh COMMAND
   topic DIR grow NAME PARTITIONS
   topic DIR set NAME key=value ...
   topic DIR delete-records NAME PARTITION OFFSET
+  topic DIR lead NAME PARTITIONS N          broker N becomes the leader of partitions 0 to PARTITIONS-1, which all
+                                            brokers must have
   fetch                       only fetch the jars
   classpath                   print the Java class path
 
@@ -343,6 +345,23 @@ topic() {
       printf '{"version":1,"partitions":[{"topic":"%s","partition":%s,"offset":%s}]}' "$name" "$3" "$4" >"$dir/delete-records.$$.json"
       tool org.apache.kafka.tools.DeleteRecordsCommand --offset-json-file "$dir/delete-records.$$.json" >/dev/null
       rm -f "$dir/delete-records.$$.json"
+      ;;
+    lead)
+      [[ ${3-} =~ ^[0-9]+$ && ${4-} =~ ^[0-9]+$ ]] || fail "topic lead wants NAME PARTITIONS N"
+      # The first replica is the one that is preferred; an election then prefers it.
+      local replicas=$4 other partition order='' led=''
+      for other in $(brokers); do [ "$other" = "$4" ] || replicas+=,$other; done
+      for ((partition = 0; partition < $3; partition++)); do
+        order+=${order:+,}$(printf '{"topic":"%s","partition":%s,"replicas":[%s]}' "$name" "$partition" "$replicas")
+        led+=${led:+,}$(printf '{"topic":"%s","partition":%s}' "$name" "$partition")
+      done
+      echo "{\"version\":1,\"partitions\":[$order]}" >"$dir/order.$$.json"
+      echo "{\"partitions\":[$led]}" >"$dir/led.$$.json"
+      tool org.apache.kafka.tools.reassign.ReassignPartitionsCommand --reassignment-json-file "$dir/order.$$.json" \
+        --execute >/dev/null
+      tool org.apache.kafka.tools.LeaderElectionCommand --election-type preferred \
+        --path-to-json-file "$dir/led.$$.json" >/dev/null
+      rm -f "$dir/order.$$.json" "$dir/led.$$.json"
       ;;
     *) fail "topic does not know '$command', see --help" ;;
   esac

@@ -298,6 +298,12 @@ impl Cluster {
         self.script(&["restart"], &[&number.to_string()]);
     }
 
+    /// Makes broker `number` the leader of a topic's partitions, of which every broker must have a replica.
+    pub fn lead(&self, topic: &str, partitions: i32, number: u32) {
+        let (partitions, number) = (partitions.to_string(), number.to_string());
+        self.script(&["topic"], &["lead", topic, &partitions, &number]);
+    }
+
     /// Changes settings of a topic (`retention.ms=1000`), the others staying as they are.
     pub fn set(&self, topic: &str, settings: &[&str]) {
         let after: Vec<&str> = ["set", topic]

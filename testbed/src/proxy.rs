@@ -248,8 +248,12 @@ async fn pass(client: TcpStream, target: &str, shared: &Arc<Shared>) {
     };
     match ended {
         (pump::Ended::Cut, _) => {}
-        (pump::Ended::Over, Way::Up) => drop(up.await),
-        (pump::Ended::Over, Way::Down) => drop(down.await),
+        (pump::Ended::Over, Way::Up) => {
+            up.await;
+        }
+        (pump::Ended::Over, Way::Down) => {
+            down.await;
+        }
     }
 }
 

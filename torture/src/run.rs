@@ -105,7 +105,13 @@ pub async fn run(order: Order, stop: watch::Receiver<bool>) -> anyhow::Result<Re
     println!("{:>7.1} s  the storm begins ({served:?})", seconds(began));
     let mut troupe = actors::start(&desk, &cast, &channels, random.fork());
     let injector = Injector::new(desk.clone(), troupe.paths.clone(), Arc::clone(&recorder));
-    let planned = schedule::plan(order.seed, order.duration, order.every, &order.kinds);
+    let kinds: Vec<Kind> = order
+        .kinds
+        .iter()
+        .copied()
+        .filter(|kind| kind.possible(order.size.brokers))
+        .collect();
+    let planned = schedule::plan(order.seed, order.duration, order.every, &kinds);
     let faults = tokio::spawn(Arc::new(injector).run(planned, stop.clone()));
     wait(order.duration, stop).await;
 

@@ -66,6 +66,8 @@ pub enum Kind {
     StopBroker,
     /// A broker stops in order, hands its leaderships over when there are others, and starts again.
     RollBroker,
+    /// One broker becomes the leader of every partition. Needs three.
+    MoveLeaders,
     /// What brokers answer arrives late, at times later than anybody waits.
     SlowAcks,
     /// Nothing passes from or to the brokers in one direction.
@@ -97,7 +99,7 @@ pub enum Kind {
 impl Kind {
     /// Those of a usual run: nothing is lost by them. [`Kind::Lose`] stands apart: what the acceptance rule would
     /// have learned from lost records nobody can know, so it is for workloads whose ids are never used again.
-    pub const ALL: [Kind; 24] = [
+    pub const ALL: [Kind; 25] = [
         Kind::KillFanout,
         Kind::KillIngest,
         Kind::KillPersister,
@@ -110,6 +112,7 @@ impl Kind {
         Kind::KillBroker,
         Kind::StopBroker,
         Kind::RollBroker,
+        Kind::MoveLeaders,
         Kind::SlowAcks,
         Kind::MuteBroker,
         Kind::CutBroker,
@@ -139,6 +142,7 @@ impl Kind {
             Kind::KillBroker => "kill-broker",
             Kind::StopBroker => "stop-broker",
             Kind::RollBroker => "roll-broker",
+            Kind::MoveLeaders => "move-leaders",
             Kind::SlowAcks => "slow-acks",
             Kind::MuteBroker => "mute-broker",
             Kind::CutBroker => "cut-broker",
@@ -153,6 +157,11 @@ impl Kind {
             Kind::Expire => "expire",
             Kind::Lose => "lose",
         }
+    }
+
+    /// Whether so many brokers are enough for it.
+    pub fn possible(self, brokers: u32) -> bool {
+        self != Kind::MoveLeaders || brokers > 1
     }
 
     /// What nobody else may touch meanwhile.
@@ -173,6 +182,7 @@ impl Kind {
             Kind::KillBroker
             | Kind::StopBroker
             | Kind::RollBroker
+            | Kind::MoveLeaders
             | Kind::SlowAcks
             | Kind::MuteBroker
             | Kind::CutBroker => &[Resource::Broker],

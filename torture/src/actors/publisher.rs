@@ -119,7 +119,7 @@ impl Work {
     fn identified(&mut self, event: Publish) -> Publish {
         match self.publisher.identity {
             Identity::Nothing => event,
-            Identity::Id if self.made % 2 == 0 => event.id(Uuid::now_v7().to_string()),
+            Identity::Id if self.made.is_multiple_of(2) => event.id(Uuid::now_v7().to_string()),
             Identity::Id => event.id(format!("{}-{}", self.publisher.actor, self.made)),
             Identity::Outbox => {
                 let count = self.counts.entry(event.channel.clone()).or_default();

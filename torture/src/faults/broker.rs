@@ -7,6 +7,7 @@ use testbed::{Cluster, Random, Way};
 
 use super::{Done, Injector, Shows, hold};
 use crate::workload::any;
+use crate::world::PARTITIONS;
 
 /// A broker by its number, from 1.
 fn one(injector: &Injector, random: &mut Random) -> u32 {
@@ -75,6 +76,24 @@ pub(super) async fn roll(injector: &Injector, random: &mut Random) -> Done {
         } else {
             began
         },
+        shows: Shows::Delivery,
+    }
+}
+
+/// One of several becomes the leader of everything.
+pub(super) async fn lead(injector: &Injector, random: &mut Random) -> Done {
+    let number = one(injector, random);
+    let began = injector.now();
+    let topics = injector.desk.world.topics();
+    with_cluster(injector, move |cluster| {
+        for topic in &topics {
+            cluster.lead(topic, PARTITIONS, number);
+        }
+    })
+    .await;
+    Done {
+        what: format!("broker {number} leads every partition"),
+        from: began,
         shows: Shows::Delivery,
     }
 }

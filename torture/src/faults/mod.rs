@@ -190,6 +190,7 @@ impl Injector {
             Kind::KillBroker => broker::kill(self, random).await,
             Kind::StopBroker => broker::stop(self, random).await,
             Kind::RollBroker => broker::roll(self, random).await,
+            Kind::MoveLeaders => broker::lead(self, random).await,
             Kind::SlowAcks => broker::slow(self, random).await,
             Kind::MuteBroker => broker::mute(self, random).await,
             Kind::CutBroker => {
