@@ -124,7 +124,13 @@ impl Gateway {
                 config.backend_quota,
                 config.users_max,
             )),
-            signals: Signals::start(&config, parts.log, metrics.clone(), &parts.shutdown),
+            signals: Signals::start(
+                &config,
+                parts.log,
+                guard.clone(),
+                metrics.clone(),
+                &parts.shutdown,
+            ),
             config,
             namespaces: parts.namespaces,
             topics,
@@ -358,6 +364,7 @@ fn open_topic(
         let (lane, letters) = Lane::new(config, Arc::clone(&breaker), metrics);
         let sender = Sender {
             log: parts.log.clone(),
+            guard: PinGuard::new(parts.watch.clone(), &parts.topics),
             topic: Arc::clone(&topic),
             partition,
             scribe: Scribe {

@@ -3,7 +3,7 @@
 //!
 //! Who looks is the process ([`broker::PinWatch`]); an operator has to act, and start the process again.
 
-use broker::PinWatch;
+use broker::{AppendError, PinWatch};
 use protocol::ProtocolError;
 use schemas::Topics;
 
@@ -36,6 +36,20 @@ impl PinGuard {
             ));
         }
         Ok(())
+    }
+
+    /// # Errors
+    /// [`AppendError::Refused`] once `topic` is another one, or gone.
+    pub(crate) fn open_for(&self, topic: &str) -> Result<(), AppendError> {
+        if self.watch.is_sound() {
+            return Ok(());
+        }
+        match self.watch.lost(topic) {
+            Some(flaw) => Err(AppendError::Refused {
+                code: flaw.code.as_str().to_owned(),
+            }),
+            None => Ok(()),
+        }
     }
 
     fn changed(&self) -> bool {

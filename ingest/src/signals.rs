@@ -17,6 +17,7 @@ use tokio::time::Instant;
 use crate::IngestConfig;
 use crate::conflate::{Offered, Pace};
 use crate::metrics::IngestMetrics;
+use crate::pins::PinGuard;
 
 /// When to come back when the log is busy, ms.
 const BUSY_RETRY_MS: u64 = 250;
@@ -33,6 +34,7 @@ pub(crate) struct Signals(Arc<Inner>);
 #[derive(Debug)]
 struct Inner {
     log: Log,
+    guard: PinGuard,
     pace: Mutex<Pace<Sender, Name, Append>>,
     planned: Notify,
     deliveries: mpsc::Sender<Delivery>,
@@ -44,12 +46,14 @@ impl Signals {
     pub(crate) fn start(
         config: &IngestConfig,
         log: Log,
+        guard: PinGuard,
         metrics: IngestMetrics,
         shutdown: &Shutdown,
     ) -> Signals {
         let (deliveries, receiver) = mpsc::channel(config.signals_in_flight_max.max(1));
         let signals = Signals(Arc::new(Inner {
             log,
+            guard,
             pace: Mutex::new(Pace::new(config.limits.ephemeral_hz, config.senders_max)),
             planned: Notify::new(),
             deliveries,
@@ -102,7 +106,11 @@ impl Inner {
             self.metrics.signals_lost.inc();
             return Err(busy());
         };
-        match self.log.append(record) {
+        let appended = self
+            .guard
+            .open_for(&record.topic)
+            .and_then(|()| self.log.append(record));
+        match appended {
             Ok(delivery) => {
                 permit.send(delivery);
                 Ok(())

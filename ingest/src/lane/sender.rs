@@ -8,7 +8,7 @@ use std::collections::VecDeque;
 use std::sync::Arc;
 use std::time::Duration;
 
-use broker::{AppendError, Log};
+use broker::{AppendError, Delivery, Log};
 use schemas::Decoder;
 use service::Shutdown;
 use tokio::sync::mpsc;
@@ -26,6 +26,7 @@ use super::replay::{Again, Replay};
 use super::scribe::Scribe;
 use super::tail::{Batch, TailReader};
 use crate::metrics::IngestMetrics;
+use crate::pins::PinGuard;
 
 /// Letters taken in before the log's answers are looked at again.
 const LETTERS_MAX: usize = 256;
@@ -41,6 +42,8 @@ const TICK_IDLE: Duration = Duration::from_secs(5);
 /// What a sender works with; see [`Sender::run`].
 pub(crate) struct Sender {
     pub(crate) log: Log,
+    /// Whether the topic is the pinned one: what waited when it was lost is not appended to another one.
+    pub(crate) guard: PinGuard,
     pub(crate) topic: Arc<str>,
     pub(crate) partition: i32,
     pub(crate) scribe: Scribe,
@@ -73,6 +76,11 @@ impl Sender {
             ticked: Instant::now(),
         };
         run.run(letters).await;
+    }
+
+    fn enqueue(&self, entry: &Entry<Load>) -> Result<Delivery, AppendError> {
+        self.guard.open_for(&self.topic)?;
+        self.log.append(entry.job.load.record.clone())
     }
 }
 
@@ -199,7 +207,7 @@ impl Run {
                 Again::Append => {
                     entry.replayed = true;
                     self.sender.metrics.replayed.inc();
-                    match self.sender.log.append(entry.job.load.record.clone()) {
+                    match self.sender.enqueue(&entry) {
                         Ok(delivery) => Fate::Delivery(delivery),
                         Err(error) => Fate::NotEnqueued(error),
                     }
@@ -213,7 +221,7 @@ impl Run {
 
     fn append(&mut self, mut entry: Entry<Load>) {
         entry.job.load.tried = true;
-        let fate = match self.sender.log.append(entry.job.load.record.clone()) {
+        let fate = match self.sender.enqueue(&entry) {
             Ok(delivery) => Fate::Delivery(delivery),
             Err(error) => {
                 self.ledger.not_enqueued(&entry);
