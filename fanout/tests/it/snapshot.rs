@@ -1,5 +1,6 @@
 //! States: with a subscription, on streams, alone, as of any cursor; and what is refused.
 
+use futures_util::future::join_all;
 use serde_json::{Value, json};
 
 use crate::world::{World, is_event};
@@ -255,4 +256,46 @@ async fn nobody_learns_of_a_state_by_anothers_cursor_or_without_the_right() {
         .until(|m| m["error"]["name"] == "RATE_LIMIT_EXCEEDED")
         .await;
     assert_eq!(limited["id"], "m");
+}
+
+/// One subscriber that joins again and again: the state it is told, and the event that follows it at once.
+async fn joins(world: &World, times: usize) -> usize {
+    let mut ws = world.ws("u1").await;
+    let number = |value: &Value| -> i64 { value["message"].as_str().unwrap().parse().unwrap() };
+    for _ in 0..times {
+        ws.send(&subscribe(JOB, json!("latest"))).await;
+        let begun = ws.until(|m| m["id"] == "s").await;
+        let live = ws.events(1).await.remove(0);
+        assert_eq!(live["prev"], begun["data"]["cursor"]);
+        let (state, next) = (number(&begun["data"]["snapshot"]), number(&live["data"]));
+        assert_eq!(next, state + 1, "the first event after the state");
+    }
+    times
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn f46_state_and_live_events_join_exactly_at_ten_thousand_instants_of_a_burst() {
+    const SUBSCRIBERS: usize = 40;
+    let world = World::new().await;
+    let burst = async {
+        for n in 0_i64.. {
+            let message = n.to_string();
+            let data =
+                json!({"jobId": "9f", "status": "running", "ownerId": "u1", "message": message});
+            world.append(&world.event(JOB, "job.update", &data)).await;
+        }
+    };
+    world
+        .append(&world.event(
+            JOB,
+            "job.update",
+            &json!({"jobId": "9f", "status": "queued", "ownerId": "u1", "message": "-1"}),
+        ))
+        .await;
+    let joining = join_all((0..SUBSCRIBERS).map(|_| joins(&world, 10_000 / SUBSCRIBERS)));
+    let joined = tokio::select! {
+        joined = joining => joined.iter().sum::<usize>(),
+        () = burst => unreachable!("a burst that never ends"),
+    };
+    assert_eq!(joined, 10_000);
 }
