@@ -33,6 +33,12 @@ impl<T> Ledger<T> {
             return;
         }
         let job = entry.job;
+        if entry.replayed {
+            // The first copy may be stored, and then this one counts for nobody: its place is nobody's to go on from.
+            let offset = self.known.find(&job.channel, &job.id, now.wall_ms);
+            let answer = Answer::Duplicate { offset, id: None };
+            return self.acts.push_back(Act::Answer(job, answer));
+        }
         let answer = match self.known.insert(&job.channel, &job.id, offset, at_ms) {
             None => Answer::Stored { offset },
             Some(first) => Answer::Duplicate {
