@@ -51,7 +51,7 @@ pub(crate) async fn run(args: RepinArgs) -> anyhow::Result<()> {
         );
         return Err(SettingsError::value("yes", reason).into());
     }
-    telemetry::init("warn", LogFormat::Auto)?;
+    telemetry::init("error", LogFormat::Auto)?;
     let log = parts::kafka(kafka).await?;
     let said = match topics::pinned(&log, &names).await? {
         Some(pins) => next_generation(&args, &log, &names, &pins).await,

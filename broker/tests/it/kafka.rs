@@ -86,7 +86,7 @@ async fn an_open_transaction_is_beyond_the_end() {
 
 /// A reader must not go on in a topic that merely has the same name.
 #[tokio::test(flavor = "multi_thread")]
-async fn a_topic_created_again_ends_its_readers() {
+async fn f33_a_topic_created_again_ends_its_readers() {
     let bed = Bed::kafka().await;
     let topic = bed.topic(1).await;
     for n in 0..3 {

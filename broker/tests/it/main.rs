@@ -13,6 +13,7 @@ mod hazards;
 mod kafka;
 mod kafka_codes;
 mod kafka_faults;
+mod repin;
 
 /// Every case of `cases` on both logs.
 macro_rules! on_both {

@@ -19,6 +19,7 @@ mod edge;
 mod erased;
 mod leaving;
 mod load;
+mod planted;
 mod poison;
 mod producers;
 mod raw;

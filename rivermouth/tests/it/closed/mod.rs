@@ -1,0 +1,83 @@
+//! Failing closed: topics that are others now, have more partitions, were cut, or have settings that lose events.
+
+mod doctor;
+mod grown;
+mod noticed;
+mod pins_lost;
+mod recreated;
+mod truncated;
+
+use client::Event;
+use serde_json::json;
+use testbed::{Bed, Exited, Node, until};
+
+use crate::talk::Talk;
+
+const CHANNEL: &str = "session.closed";
+
+/// Publishes `count` events and gives them as a subscriber saw them.
+async fn fill(bed: &Bed, node: &Node, count: usize) -> Vec<Event> {
+    let mut talk = Talk::open(node, &bed.gm("u1")).await;
+    talk.subscribe(json!({"channel": CHANNEL})).await;
+    let mut events = Vec::new();
+    for number in 0..count {
+        talk.publish(CHANNEL, "draw", json!(number)).await;
+        events.push(talk.event().await);
+    }
+    events
+}
+
+/// Waits until PostgreSQL has `count` events of a generation of the topic.
+async fn stored(bed: &Bed, generation: i32, count: i64) {
+    let pool = bed.database().pool().await;
+    until("rows to be stored", || async {
+        let rows: i64 = sqlx::query_scalar(
+            "select count(*) from rivermouth.events e join rivermouth.topics t using (topic_id)
+             where t.generation = $1 and e.channel = $2",
+        )
+        .bind(generation)
+        .bind(CHANNEL)
+        .fetch_one(&pool)
+        .await
+        .unwrap();
+        (rows == count).then_some(())
+    })
+    .await;
+}
+
+/// Starts a service that refuses to: what it says.
+async fn refused(bed: &Bed, service: &str) -> String {
+    let Exited { status, output } = bed.run(&[service, "--metrics-port", "0"]).await;
+    assert_eq!(status.code(), Some(1), "{service}: {output}");
+    output
+}
+
+/// The command that a finding names, as the arguments of `rivermouth`.
+fn mending(output: &str) -> Vec<&str> {
+    let (_, command) = output.split_once("mend it: rivermouth ").unwrap();
+    let end = command.find(", ").unwrap_or(command.len());
+    command[..end].split_whitespace().collect()
+}
+
+/// Waits until the node's `/readyz` says why it should get no work.
+async fn unready(node: &Node, code: &str) {
+    until("a process to become unready", || async {
+        let report = node.admin().get("/readyz").await.ok()?;
+        let text = String::from_utf8_lossy(&report.body).into_owned();
+        (report.status == 503 && text.contains(code)).then_some(())
+    })
+    .await;
+    let metrics = metrics(node).await;
+    let found = format!("rivermouth_findings{{code=\"{code}\"");
+    assert!(
+        metrics
+            .lines()
+            .any(|line| line.starts_with(&found) && line.ends_with(" 1")),
+        "{metrics}"
+    );
+}
+
+async fn metrics(node: &Node) -> String {
+    let answer = node.admin().get("/metrics").await.unwrap();
+    String::from_utf8(answer.body.to_vec()).unwrap()
+}

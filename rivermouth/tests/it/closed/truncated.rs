@@ -1,0 +1,113 @@
+//! A log that lost its end (F32): told to clients, flagged in SQL, and nothing is stored on top of it.
+
+use client::Event;
+use testbed::{Bed, Node, until};
+
+use super::{CHANNEL, fill, metrics, stored};
+use crate::BINARY;
+use crate::ways::{Reading, WAYS};
+
+#[tokio::test(flavor = "multi_thread")]
+async fn f32_what_a_log_lost_is_a_gap_to_clients_and_flagged_in_sql_and_nothing_is_stored_over_it()
+{
+    let bed = Bed::on_own_kafka(BINARY, 1).await;
+    let (mut fanout, mut persister) = tokio::join!(bed.start("fanout"), bed.start("persister"));
+    let topic = bed.broker().topic("events");
+    let partition = schemas::partition_of(b"closed", 4);
+    let segment = bed.broker().cluster().segment(1, &topic, partition);
+    let kept = fill(&bed, &fanout, 3).await;
+    let length = std::fs::metadata(&segment).unwrap().len();
+    let lost = fill(&bed, &fanout, 4).await;
+    stored(&bed, 0, 7).await;
+
+    // The broker dies and comes back without the end of its file: acknowledged events are gone.
+    tokio::task::block_in_place(|| {
+        let cluster = bed.broker().cluster();
+        cluster.kill_9(1);
+        let file = std::fs::File::options().write(true).open(&segment).unwrap();
+        file.set_len(length).unwrap();
+        file.sync_all().unwrap();
+        cluster.restart(1);
+    });
+    until("the persister to say that the log was cut", || async {
+        metrics(&persister)
+            .await
+            .contains("rivermouth_persister_truncated_partitions{")
+            .then_some(())
+    })
+    .await;
+    assert!(persister.process().output().contains("LOG_TRUNCATED"));
+    let pool = bed.database().pool().await;
+    let flagged: (i64, i64, String) = sqlx::query_as(
+        "select from_offset, to_offset, reason from analytics.gaps where topic = $1",
+    )
+    .bind(&topic)
+    .fetch_one(&pool)
+    .await
+    .unwrap();
+    assert_eq!(flagged, (3, 7, "truncated".to_owned()));
+
+    // The log grows again, over the same offsets.
+    let new = fill(&bed, &fanout, 2).await;
+    let rest = [&kept[1..], &new].concat();
+    every_way_tells_it(&bed, &fanout, (&lost[3], &kept[0]), (&new, &rest)).await;
+    // The rows stand as they were.
+    stored(&bed, 0, 7).await;
+    let completeness: (i64, Option<i64>) = sqlx::query_as(
+        "select complete_to_offset, truncated_from_offset from analytics.completeness where topic = $1 and partition = $2",
+    )
+    .bind(&topic)
+    .bind(partition)
+    .fetch_one(&pool)
+    .await
+    .unwrap();
+    assert_eq!(completeness, (3, Some(3)));
+
+    // A node that begins now judges by the log, not by rows of events that are gone.
+    fanout.terminate().await;
+    let node = bed.start("fanout").await;
+    every_way_tells_it(&bed, &node, (&lost[3], &kept[0]), (&new, &rest)).await;
+
+    // A person has looked: the tables follow the log again.
+    let rebuilt = bed
+        .run(&[
+            "rebuild", "--topic", &topic, "--lossy", "--yes", "--margin", "0s",
+        ])
+        .await;
+    assert!(rebuilt.status.success(), "{}", rebuilt.output);
+    stored(&bed, 0, 5).await;
+}
+
+/// After the cursor of a lost event: a gap, then what came since. After one that was kept: all that is there.
+async fn every_way_tells_it(
+    bed: &Bed,
+    node: &Node,
+    (lost, kept): (&Event, &Event),
+    (new, rest): (&[Event], &[Event]),
+) {
+    let last = &new.last().unwrap().id;
+    for way in WAYS {
+        let reading = Reading {
+            place: node.endpoint(),
+            token: bed.gm("u1"),
+            channel: CHANNEL.to_owned(),
+            way,
+        };
+        let read = reading.to(lost.cursor.as_deref().unwrap(), last).await;
+        let [(0, gap)] = &read.gaps[..] else {
+            panic!("{way:?}: one gap before all events, not {:?}", read.gaps)
+        };
+        assert_eq!(
+            (gap.reason.as_str(), &gap.from),
+            ("truncated", &lost.cursor),
+            "{way:?}"
+        );
+        assert_eq!(read.events, new, "{way:?}");
+        let read = reading.to(kept.cursor.as_deref().unwrap(), last).await;
+        assert_eq!(
+            (read.gaps.len(), read.events.as_slice()),
+            (0, rest),
+            "{way:?}"
+        );
+    }
+}
