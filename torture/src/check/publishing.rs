@@ -51,7 +51,7 @@ fn answer(case: &Case<'_>, verdict: &mut Verdict, book: &Book, publish: &Publish
             cursor: None,
             duplicate,
         } => {
-            let holds = duplicate && case.counted(publish).is_some();
+            let holds = duplicate && counts(case, publish);
             verdict.hold("duplicate", holds, of(publish, None), || {
                 what("no event that counts has this identity")
             });
@@ -81,6 +81,15 @@ fn answer(case: &Case<'_>, verdict: &mut Verdict, book: &Book, publish: &Publish
     }
 }
 
+/// Whether an event counts that is this one: by its identity, or by what it says when it has none.
+fn counts(case: &Case<'_>, publish: &Publish) -> bool {
+    if publish.id.is_some() || publish.outbox.is_some() {
+        return case.counted(publish).is_some();
+    }
+    let events = &case.events(publish.channel).events;
+    events.iter().any(|event| event.data == publish.data)
+}
+
 fn told(publish: &Publish) -> Option<String> {
     Some(match publish.told {
         Told::Acked { cursor, duplicate } => {
@@ -99,11 +108,10 @@ fn wrong_place(case: &Case<'_>, publish: &Publish, cursor: Cursor) -> Option<&'s
     };
     let offset = cursor.next() - 1;
     let Some(event) = channel.at(offset) else {
-        // A gateway that did not know the id, or did not know what became of its first attempt, has appended the
-        // same again: void, and harmless, when the first of the two counts.
+        // A gateway that did not know the id has appended it again: void, and harmless.
         let void = case.log.void.get(&case.place(channel, offset));
-        let harmless = publish.outbox.is_none()
-            && void.is_some_and(|void| first_counts(case, publish, void.id.as_deref()));
+        let again = void.is_some_and(|void| void.id.is_some() && void.id == publish.id);
+        let harmless = again && publish.outbox.is_none() && case.counted(publish).is_some();
         return (!harmless).then_some("no event that counts is there");
     };
     let same = match (&publish.outbox, &publish.id) {
@@ -118,22 +126,6 @@ fn wrong_place(case: &Case<'_>, publish: &Publish, cursor: Cursor) -> Option<&'s
     stored
         .is_some_and(|stored| stored != cursor)
         .then_some("the tables have another cursor for it")
-}
-
-/// Whether an event with the id of a void record counts that says what was published.
-fn first_counts(case: &Case<'_>, publish: &Publish, id: Option<&str>) -> bool {
-    if id.is_none() || (publish.id.is_some() && publish.id.as_deref() != id) {
-        return false;
-    }
-    let named = Publish {
-        id: id.map(Into::into),
-        ..publish.clone()
-    };
-    let first = case
-        .counted(&named)
-        .and_then(|offset| case.channel(publish.channel)?.at(offset));
-    // Of an id that its publisher chose the first body stands, whatever this one said.
-    first.is_some_and(|event| publish.id.is_some() || event.data == publish.data)
 }
 
 /// What was refused at every attempt is no event; what may be in the log must not be called refused.
