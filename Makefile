@@ -1,11 +1,13 @@
 # The two commands of a new machine: `make run` and `make test`. Both install what they need.
-.PHONY: help run build test check fmt image
+.PHONY: help run build test torture planted check fmt image
 
 ARGS ?=
 
 help:
 	@echo 'make run     build, then run everything in one process (ARGS="--realtime-port 8090" …)'
 	@echo 'make test    every test, on a real Kafka and a real PostgreSQL that it starts and stops'
+	@echo 'make torture real processes under faults for ten minutes, and a judge (ARGS="--duration 1h"; docs/TORTURE.md)'
+	@echo 'make planted shows that the judge finds every mistake that can be planted'
 	@echo 'make check   the quick loop: format, lints, unit tests; no servers'
 	@echo 'make image   the container image of docker-compose.yml'
 
@@ -20,6 +22,16 @@ build:
 test:
 	@scripts/need.sh test
 	@scripts/test.sh $(ARGS)
+
+torture:
+	@scripts/need.sh test
+	@cargo build --locked -p rivermouth -p torture
+	@ulimit -n $$(ulimit -Hn); target/debug/rivermouth-torture run --duration 10m --brokers 3 --page target/torture.md $(ARGS)
+
+planted:
+	@scripts/need.sh test
+	@cargo build --locked -p rivermouth --features planted --bin rivermouth-planted
+	@ulimit -n $$(ulimit -Hn); cargo test --locked -p torture --features planted --test planted $(ARGS) -- --test-threads 2
 
 check:
 	@cargo fmt --all --check

@@ -115,8 +115,9 @@ impl Archivist {
         let mut manner = Manner::default();
         // A backlog and few acknowledgements: here a window is what holds the server back.
         if transport == Transport::Socket && random.below(2) == 0 {
-            want.window = Some(1 + u32::try_from(random.below(12)).expect("below 12"));
-            manner.ack_after = Some(Duration::from_millis(150));
+            want.since = Since::Earliest;
+            want.window = Some(1 + u32::try_from(random.below(4)).expect("below 4"));
+            manner.ack_after = Some(Duration::from_millis(250));
         }
         let wants = vec![want];
         let own_random = random.fork();

@@ -53,7 +53,8 @@ impl Frames {
             says("another content than in the log")
         });
         let (cursor, raw) = *self.first.entry(place).or_insert((seen.cursor, seen.raw));
-        verdict.hold("bytes", raw == seen.raw, suspect, || {
+        let lost = case.prev_is_lost(channel, event);
+        verdict.hold("bytes", lost || raw == seen.raw, suspect, || {
             says("other bytes than another reader got")
         });
         let cursor = case.stored_cursor(place).unwrap_or(cursor);
@@ -65,7 +66,7 @@ impl Frames {
             && seen
                 .prev
                 .is_none_or(|prev| self.is_of(case, channel_place(place, event), prev));
-        verdict.hold("prev", chained, suspect, || {
+        verdict.hold("prev", lost || chained, suspect, || {
             says(&format!("prev is {prev:?}, should be {:?}", event.prev))
         });
         Some(event)

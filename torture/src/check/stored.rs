@@ -38,7 +38,7 @@ fn rows(case: &Case<'_>, verdict: &mut Verdict) {
             };
             let same = row.channel == *name
                 && row.fact == event.fact
-                && row.prev == event.prev
+                && (row.prev == event.prev || case.prev_is_lost(channel, event))
                 && row.addressed == event.to.is_some()
                 && row.jsonb_agrees;
             verdict.hold("rows", same, suspect, || {
