@@ -29,18 +29,12 @@ async fn fill(bed: &Bed, node: &Node, count: usize) -> Vec<Event> {
 
 /// Waits until PostgreSQL has `count` events of a generation of the topic.
 async fn stored(bed: &Bed, generation: i32, count: i64) {
-    let pool = bed.database().pool().await;
+    let sql = format!(
+        "select count(*) from rivermouth.events e join rivermouth.topics t using (topic_id)
+         where t.generation = {generation} and e.channel = '{CHANNEL}'"
+    );
     until("rows to be stored", || async {
-        let rows: i64 = sqlx::query_scalar(
-            "select count(*) from rivermouth.events e join rivermouth.topics t using (topic_id)
-             where t.generation = $1 and e.channel = $2",
-        )
-        .bind(generation)
-        .bind(CHANNEL)
-        .fetch_one(&pool)
-        .await
-        .unwrap();
-        (rows == count).then_some(())
+        (bed.database().number(&sql).await == count).then_some(())
     })
     .await;
 }

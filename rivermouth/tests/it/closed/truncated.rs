@@ -37,15 +37,12 @@ async fn f32_what_a_log_lost_is_a_gap_to_clients_and_flagged_in_sql_and_nothing_
     })
     .await;
     assert!(persister.process().output().contains("LOG_TRUNCATED"));
-    let pool = bed.database().pool().await;
-    let flagged: (i64, i64, String) = sqlx::query_as(
-        "select from_offset, to_offset, reason from analytics.gaps where topic = $1",
-    )
-    .bind(&topic)
-    .fetch_one(&pool)
-    .await
-    .unwrap();
-    assert_eq!(flagged, (3, 7, "truncated".to_owned()));
+    let database = bed.database();
+    let flagged = format!(
+        "select count(*) from analytics.gaps
+         where topic = '{topic}' and from_offset = 3 and to_offset = 7 and reason = 'truncated'"
+    );
+    assert_eq!(database.number(&flagged).await, 1);
 
     // The log grows again, over the same offsets.
     let new = fill(&bed, &fanout, 2).await;
@@ -53,15 +50,11 @@ async fn f32_what_a_log_lost_is_a_gap_to_clients_and_flagged_in_sql_and_nothing_
     every_way_tells_it(&bed, &fanout, (&lost[3], &kept[0]), (&new, &rest)).await;
     // The rows stand as they were.
     stored(&bed, 0, 7).await;
-    let completeness: (i64, Option<i64>) = sqlx::query_as(
-        "select complete_to_offset, truncated_from_offset from analytics.completeness where topic = $1 and partition = $2",
-    )
-    .bind(&topic)
-    .bind(partition)
-    .fetch_one(&pool)
-    .await
-    .unwrap();
-    assert_eq!(completeness, (3, Some(3)));
+    let complete = format!(
+        "select count(*) from analytics.completeness where topic = '{topic}' and partition = {partition}
+         and complete_to_offset = 3 and truncated_from_offset = 3"
+    );
+    assert_eq!(database.number(&complete).await, 1);
 
     // A node that begins now judges by the log, not by rows of events that are gone.
     fanout.terminate().await;
