@@ -25,8 +25,8 @@ mod random;
 mod registry;
 mod server;
 mod token;
-mod transaction;
 mod topics;
+mod transaction;
 mod wait;
 mod world;
 

@@ -92,7 +92,7 @@ async fn a_reader_that_stops_reading_falls_back_to_the_log_and_misses_nothing() 
 }
 
 #[tokio::test]
-async fn subscribers_at_random_moments_of_a_burst_all_see_one_seamless_order() {
+async fn f46_subscribers_at_random_moments_of_a_burst_all_see_one_seamless_order() {
     let world = World::new().await;
     let publishing = async {
         for n in 0..600 {

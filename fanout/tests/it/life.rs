@@ -212,7 +212,7 @@ async fn an_oversized_frame_is_told_and_the_connection_ends_at_once() {
 }
 
 #[tokio::test]
-async fn a_client_that_reads_nothing_is_reset_and_told_where_it_stood() {
+async fn f45_a_client_that_reads_nothing_is_reset_and_told_where_it_stood() {
     let mut config = quick();
     config.limits.stuck_timeout = Duration::from_secs(2);
     let world = World::with(config).await;

@@ -35,7 +35,7 @@ async fn erase_before(bed: &Bed, id: &str) {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn what_kafka_has_erased_comes_from_postgres_as_the_same_bytes() {
+async fn f35_what_kafka_has_erased_comes_from_postgres_as_the_same_bytes() {
     let bed = Bed::on_kafka(BINARY).await;
     let (first, _persister) = tokio::join!(bed.start("fanout"), bed.start("persister"));
     let events = fill(&bed, &first, 12).await;
@@ -83,7 +83,7 @@ async fn what_kafka_has_erased_comes_from_postgres_as_the_same_bytes() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn what_is_erased_everywhere_is_told_as_a_gap_on_every_transport() {
+async fn f35_what_is_erased_everywhere_is_told_as_a_gap_on_every_transport() {
     let bed = Bed::on_kafka(BINARY).await;
     let first = bed.start("fanout").await;
     let events = fill(&bed, &first, 8).await;

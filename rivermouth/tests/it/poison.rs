@@ -45,7 +45,7 @@ async fn f38_poison_goes_to_quarantine_with_its_reason_and_the_stream_goes_on() 
     };
     let good = r#"{"event":"draw"}"#;
     type Case = (Vec<u8>, Vec<(&'static str, &'static str)>);
-    let values: Vec<Case> = vec![
+    let mut values: Vec<Case> = vec![
         text(""),
         text("{"),
         text("[1]"),
@@ -96,6 +96,8 @@ async fn f38_poison_goes_to_quarantine_with_its_reason_and_the_stream_goes_on() 
             vec![("content-type", "application/cloudevents+json")],
         ),
     ];
+    values.extend(crafted());
+    assert!(values.len() >= 200, "{}", values.len());
     let topic = bed.broker().topic("events");
     let mut poison = BTreeSet::new();
     let mut expected = Vec::new();
@@ -199,4 +201,25 @@ async fn f38_poison_goes_to_quarantine_with_its_reason_and_the_stream_goes_on() 
         persister.process().ended().is_none(),
         "no poison ends the process"
     );
+}
+
+/// Values that nobody can take, by the dozen: cut off anywhere, nested too deep, named with letters that no name has,
+/// and bytes that are no text.
+fn crafted() -> Vec<(Vec<u8>, Vec<(&'static str, &'static str)>)> {
+    let whole = r#"{"event":"draw","id":"x","data":{"points":[{"x":1,"y":-2.5e3}],"note":"ä"}}"#;
+    let cut = (1..whole.len()).map(|end| whole.as_bytes()[..end].to_vec());
+    let deep = (33..63).map(|depth| {
+        let (open, close) = ("[".repeat(depth), "]".repeat(depth));
+        format!(r#"{{"event":"draw","data":{open}{close}}}"#).into_bytes()
+    });
+    let named = (b'!'..=b'@')
+        .filter(|letter| *letter != b'"')
+        .map(|letter| {
+            let name = char::from(letter);
+            format!(r#"{{"event":"{name}draw","data":1}}"#).into_bytes()
+        });
+    let bytes = (0x80..=0xbfu8)
+        .map(|byte| [b"{\"event\":\"draw\",\"data\":\"", &[byte][..], b"\"}"].concat());
+    let all = cut.chain(deep).chain(named).chain(bytes);
+    all.map(|value| (value, Vec::new())).collect()
 }

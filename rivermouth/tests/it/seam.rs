@@ -67,7 +67,7 @@ async fn to_the_end(talk: &mut Talk) -> Vec<Event> {
 /// Subscribes with each kind of `since` at random moments of a burst. Whatever comes first, from there on it is
 /// exactly the log to its end.
 #[tokio::test(flavor = "multi_thread")]
-async fn subscribing_at_any_moment_of_a_burst_gives_the_log_from_there_on() {
+async fn f46_subscribing_at_any_moment_of_a_burst_gives_the_log_from_there_on() {
     let bed = Bed::on_kafka(BINARY).await;
     let (node, _persister) = tokio::join!(bed.start("fanout"), bed.start("persister"));
     let mut random = Random::seeded("joining a burst");
@@ -124,7 +124,7 @@ async fn subscribing_at_any_moment_of_a_burst_gives_the_log_from_there_on() {
 /// A reader that stands still while megabytes are published is not cut off: it is told that it lags, and gets
 /// everything from the log at its own pace (D9).
 #[tokio::test(flavor = "multi_thread")]
-async fn a_reader_that_stands_still_gets_everything_later() {
+async fn f44_a_reader_that_stands_still_gets_everything_later() {
     let bed = Bed::on_kafka(BINARY).await;
     let (node, _persister) = tokio::join!(bed.start("fanout"), bed.start("persister"));
     let token = bed.gm("slow");

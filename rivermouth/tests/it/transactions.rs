@@ -1,0 +1,100 @@
+//! Backends that write in Kafka transactions: what they abort nobody ever sees, what they commit everybody sees, also
+//! who came while it was open (F41).
+
+use serde_json::json;
+use testbed::checker::Received;
+use testbed::{Bed, Foreign, Transactions, within};
+
+use crate::BINARY;
+use crate::talk::Talk;
+use crate::ways::{Reading, WAYS};
+
+const CHANNEL: &str = "session.transactions";
+const KEY: &str = "transactions";
+
+#[tokio::test(flavor = "multi_thread")]
+async fn f41_what_a_backend_aborts_is_never_visible_and_what_it_commits_is_to_everybody() {
+    let bed = Bed::on_kafka(BINARY).await;
+    let (one, two, _persister) = tokio::join!(
+        bed.start("fanout"),
+        bed.start("fanout"),
+        bed.start("persister")
+    );
+    let topic = bed.broker().topic("events");
+    let token = bed.gm("u1");
+    let mut live = Talk::open(&one, &token).await;
+    live.subscribe(json!({"channel": CHANNEL})).await;
+    let transactions = tokio::task::block_in_place(|| {
+        Transactions::start(bed.broker().bootstrap(), bed.broker().prefix())
+    });
+    let mut expected = Vec::new();
+    for round in 0..20 {
+        let (aborts, late) = (round % 2 == 0, format!("plain-{round}"));
+        let records: Vec<(&str, String)> = (0..5)
+            .map(|at| {
+                let id = format!("t{round}-{at}");
+                let value = json!({"event": "draw", "id": id, "data": {"by": "a transaction"}});
+                (KEY, value.to_string())
+            })
+            .collect();
+        tokio::task::block_in_place(|| transactions.write(&topic, &records));
+        // Somebody comes, and a plain record is written, while the transaction is open.
+        let mut during = Talk::open(&two, &token).await;
+        let since = json!({"last": 1});
+        if round > 1 {
+            during
+                .subscribe(json!({"channel": CHANNEL, "since": since}))
+                .await;
+        }
+        let plain = json!({"event": "draw", "id": late, "data": null}).to_string();
+        let record = Foreign {
+            key: Some(KEY.as_bytes()),
+            value: Some(plain.as_bytes()),
+            ..Foreign::default()
+        };
+        bed.broker().produce(&topic, record).await;
+        tokio::task::block_in_place(|| match aborts {
+            true => transactions.abort(),
+            false => transactions.commit(),
+        });
+        if !aborts {
+            expected.extend((0..5).map(|at| format!("t{round}-{at}")));
+        }
+        expected.push(late.clone());
+        if round > 1 {
+            let mut seen = Vec::new();
+            within("what came while it was open", async {
+                while seen.last() != Some(&late) {
+                    if let client::ServerMessage::Event(event) = during.next().await {
+                        seen.push(event.id);
+                    }
+                }
+            })
+            .await;
+            let last = &expected[expected.len() - seen.len()..];
+            assert_eq!(
+                seen, last,
+                "round {round}: one before, then all that counts"
+            );
+        }
+    }
+    let events = live.events(expected.len()).await;
+    let ids: Vec<&String> = events.iter().map(|event| &event.id).collect();
+    assert_eq!(ids, expected.iter().collect::<Vec<_>>());
+    let accepted = bed.checker().await.tables_equal_log().await;
+    Received(events.clone()).assert_equal("the live reader", &accepted[CHANNEL]);
+    for way in WAYS {
+        let reading = Reading {
+            place: two.endpoint(),
+            token: token.clone(),
+            channel: CHANNEL.to_owned(),
+            way,
+        };
+        let since = events[0].cursor.as_deref().unwrap();
+        let read = reading.to(since, expected.last().unwrap()).await;
+        assert!(
+            read.events == events[1..] && read.gaps.is_empty(),
+            "{way:?}"
+        );
+    }
+}
