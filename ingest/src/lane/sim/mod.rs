@@ -4,6 +4,7 @@
 //! as acknowledged; answers of one outbox come in the order of its publishes; after an unknown outcome
 //! nothing in flight behind it is called a success; a refusal tells the truth about the log.
 
+mod judge;
 mod world;
 
 use proptest::prelude::*;
@@ -42,7 +43,7 @@ fn most_publishes_are_stored_all_the_same() {
         replayed += world.replayed;
     }
     assert!(stored * 4 > sent, "{stored} of {sent}");
-    assert!(replayed * 20 > sent, "{replayed} of {sent}");
+    assert!(replayed * 100 > sent, "{replayed} of {sent}");
 }
 
 #[test]

@@ -1,23 +1,22 @@
-//! The world: what happens in it, and what is checked with every answer.
+//! The world: what happens in it.
 
 use std::collections::{HashMap, HashSet, VecDeque};
 
 use broker::{AppendError, Appended};
 use schemas::Channel;
-use state::{Acceptance, Verdict};
 
 use crate::lane::flight::Landed;
-use crate::lane::job::{Answer, Claim, Entry, Fault, Identity, Job};
+use crate::lane::job::{Claim, Entry, Fault, Identity, Job};
 use crate::lane::ledger::{Act, Bounds, Ledger, Looked, Now, Question};
 use crate::lane::replay::{Again, Replay};
 use crate::lane::track::Seen;
 
 pub(super) const DEADLINE_MS: u64 = 5_000;
 
-struct Record {
-    channel: Channel,
-    claim: Option<Claim>,
-    id: String,
+pub(super) struct Record {
+    pub(super) channel: Channel,
+    pub(super) claim: Option<Claim>,
+    pub(super) id: String,
 }
 
 /// A publish in the world: who sent it, and what it knew.
@@ -47,28 +46,28 @@ pub(super) struct Gateway {
     asked: Vec<(Question, bool)>,
 }
 
-struct Outbox {
-    channel: Channel,
-    claim: Claim,
+pub(super) struct Outbox {
+    pub(super) channel: Channel,
+    pub(super) claim: Claim,
     /// Everything below is acknowledged in this epoch.
-    acked: u64,
+    pub(super) acked: u64,
     gateway: usize,
 }
 
 pub(super) struct World {
     rng: u64,
     now_ms: u64,
-    log: Vec<Record>,
+    pub(super) log: Vec<Record>,
     pub(super) gateways: Vec<Gateway>,
-    outboxes: Vec<Outbox>,
+    pub(super) outboxes: Vec<Outbox>,
     pub(super) sent: u64,
     pub(super) answered: u64,
-    last_number: HashMap<(usize, Channel, Identity), u64>,
+    pub(super) last_number: HashMap<(usize, Channel, Identity), u64>,
     /// Per outbox at a gateway: everything up to this number was in flight when something failed.
-    tails: HashMap<(usize, Channel, Identity), u64>,
-    newest: HashMap<(usize, Channel, Identity), u64>,
+    pub(super) tails: HashMap<(usize, Channel, Identity), u64>,
+    pub(super) newest: HashMap<(usize, Channel, Identity), u64>,
     /// Publishes whose records the log did not confirm.
-    lost: HashSet<u64>,
+    pub(super) lost: HashSet<u64>,
     pub(super) stored: u64,
     pub(super) replayed: u64,
 }
@@ -143,33 +142,8 @@ impl World {
         i64::try_from(self.log.len() - 1).unwrap()
     }
 
-    fn head(&self) -> i64 {
+    pub(super) fn head(&self) -> i64 {
         i64::try_from(self.log.len()).unwrap()
-    }
-
-    /// The acceptance rule over the channel's prefix below `until`, and where each number was accepted.
-    fn truth(&self, channel: &Channel, until: i64) -> (Acceptance, HashMap<Claim, i64>) {
-        let mut acceptance = Acceptance::new();
-        let mut places = HashMap::new();
-        for (offset, record) in self
-            .log
-            .iter()
-            .enumerate()
-            .take(usize::try_from(until).unwrap())
-        {
-            let Some(claim) = record.claim.as_ref().filter(|_| record.channel == *channel) else {
-                continue;
-            };
-            let seen = Seen {
-                claim: claim.clone(),
-                id: String::new(),
-            };
-            let event = crate::lane::track::bare(channel, &seen);
-            if let Verdict::Accepted { .. } = acceptance.apply(&event, 0) {
-                places.insert(claim.clone(), i64::try_from(offset).unwrap());
-            }
-        }
-        (acceptance, places)
     }
 
     fn publish(&mut self, index: usize, gateway: usize, plain: bool) {
@@ -253,15 +227,15 @@ impl World {
                     claim: entry.job.claim.clone(),
                     id: entry.job.id.clone(),
                 };
-                Some(match self.roll(40) {
+                Some(match self.roll(60) {
                     0 => Err(AppendError::Unknown),
                     1 => {
                         self.put(record);
                         Err(AppendError::Unknown)
                     }
                     2 => Err(AppendError::TooLarge),
-                    3..=4 => Err(AppendError::Fatal),
-                    5..=6 => {
+                    3 => Err(AppendError::Fatal),
+                    4 => {
                         self.put(record);
                         Err(AppendError::Fatal)
                     }
@@ -372,104 +346,6 @@ impl World {
                 .headed(&question, (!broken).then_some(head));
         }
         self.drain(at);
-    }
-
-    fn answer(&mut self, job: &Job<Sent>, answer: &Answer) {
-        self.answered += 1;
-        let Some(claim) = &job.claim else {
-            assert!(!matches!(
-                answer,
-                Answer::Stale { .. } | Answer::Ahead { .. }
-            ));
-            return;
-        };
-        let key = (
-            job.load.gateway,
-            job.channel.clone(),
-            claim.identity.clone(),
-        );
-        let success = matches!(answer, Answer::Stored { .. } | Answer::Duplicate { .. });
-        // What was never let through is sent away without waiting for what was.
-        if !matches!(answer, Answer::Missed) {
-            let last = self
-                .last_number
-                .insert(key.clone(), job.load.number)
-                .unwrap_or(0);
-            assert!(
-                last < job.load.number,
-                "answers of one outbox come in order"
-            );
-        }
-        let doomed = self.tails.get(&key).copied().unwrap_or(0);
-        assert!(
-            !(success && job.load.number <= doomed),
-            "nothing in flight behind a failure is a success"
-        );
-        let (truth, places) = self.truth(&job.channel, self.head());
-        let stands = truth.producer(claim.identity.user.as_deref(), &claim.identity.producer);
-        match answer {
-            Answer::Stored { offset } => {
-                self.stored += 1;
-                assert_eq!(places.get(claim), Some(offset), "it counts, right there");
-            }
-            Answer::Duplicate { offset, id } => {
-                let place = places.get(claim).copied();
-                assert!(place.is_some(), "a duplicate is of something that counts");
-                assert!(offset.is_none() || *offset == place);
-                if let Some(id) = id {
-                    let place = usize::try_from(place.unwrap()).unwrap();
-                    assert_eq!(&self.log[place].id, id);
-                }
-            }
-            Answer::Stale { epoch } => {
-                assert!(*epoch > claim.epoch && stands.is_some_and(|(now, _)| now >= *epoch));
-            }
-            Answer::Ahead { next } => {
-                if stands.is_some_and(|(epoch, _)| epoch == claim.epoch) {
-                    assert!(
-                        *next >= job.load.acked,
-                        "the log was asked before saying no"
-                    );
-                    assert!(*next <= stands.unwrap().1 + 1);
-                }
-            }
-            Answer::Unknown | Answer::Failed(_) => {
-                // One that shares another's fate takes nobody else with it.
-                if self.lost.contains(&job.load.number)
-                    && let Some(newest) = self.newest.get(&key)
-                {
-                    self.tails.insert(key, *newest);
-                }
-            }
-            Answer::Missed => {}
-        }
-        self.client_hears(job, claim, answer);
-    }
-
-    /// An outbox does what the protocol tells it to.
-    fn client_hears(&mut self, job: &Job<Sent>, claim: &Claim, answer: &Answer) {
-        let Some(outbox) = self.outboxes.iter_mut().find(|outbox| {
-            outbox.channel == job.channel && outbox.claim.identity == claim.identity
-        }) else {
-            return;
-        };
-        if outbox.claim.epoch != claim.epoch {
-            return;
-        }
-        match answer {
-            Answer::Stored { .. } | Answer::Duplicate { .. } => {
-                outbox.acked = outbox.acked.max(claim.seq + 1);
-                outbox.claim.seq = outbox.claim.seq.max(outbox.acked);
-            }
-            Answer::Stale { epoch } => {
-                outbox.claim.epoch = epoch + 1;
-                outbox.claim.seq = 0;
-                outbox.acked = 0;
-            }
-            Answer::Ahead { .. } | Answer::Unknown | Answer::Failed(_) | Answer::Missed => {
-                outbox.claim.seq = outbox.acked;
-            }
-        }
     }
 
     pub(super) fn step(&mut self) {
