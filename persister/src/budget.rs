@@ -121,7 +121,7 @@ impl Budgets {
         let retention = match log.retention(topic).await {
             Ok(retention) => retention,
             Err(error) => {
-                tracing::debug!(topic, %error, "the retention of a topic is not known");
+                tracing::warn!(topic, %error, "the retention of a topic is not known: no alarm will come before it is spent");
                 known.map_or_else(Retention::default, |(retention, _)| retention)
             }
         };

@@ -188,7 +188,8 @@ async fn lock(
     partition: i32,
 ) -> Result<Option<Locked>, sqlx::Error> {
     let row: Option<(i64, i64, i64, i64)> = sqlx::query_as(
-        "select next_offset, floor_offset, begun_offset, rebuild_from from rivermouth.offsets
+        // Days may have been dropped since the order: what is gone for that reason stays away.
+        "select next_offset, floor_offset, begun_offset, greatest(rebuild_from, floor_offset) from rivermouth.offsets
          where topic_id = $1 and partition = $2 and rebuild_from is not null for update",
     )
     .bind(topic_id)

@@ -11,6 +11,8 @@ use crate::gather::Key;
 use crate::lane::Setback;
 use crate::pause::Pause;
 
+/// Between two steps of removing rows: the other partitions of the worker get their turn.
+const BREATH: Duration = Duration::from_millis(5);
 /// A partition with a defect is tried again this rarely; each time is an alarm.
 const DEFECT_PAUSE: Duration = Duration::from_secs(30);
 
@@ -76,7 +78,7 @@ impl Worker {
                 tracing::warn!(%topic, partition, reason, ?pause, "a partition waits");
                 self.close(key, pause);
             }
-            Setback::Removing => self.close(key, Duration::ZERO),
+            Setback::Removing => self.close(key, BREATH),
             Setback::Moved(flaw) => {
                 tracing::error!(
                     code = flaw.code.as_str(), %topic, partition, what = flaw.what, mend = flaw.mend,

@@ -38,7 +38,7 @@ pub(super) async fn remove_newest(
         "delete from rivermouth.job_history where topic_id = $1 and partition = $2 and \"offset\" >= $3",
         "delete from rivermouth.quarantine where topic_id = $1 and partition = $2 and \"offset\" >= $3",
         "update rivermouth.offsets set rebuild_from = null, truncated_offset = null, updated_at = now()
-         where topic_id = $1 and partition = $2 and rebuild_from = $3",
+         where topic_id = $1 and partition = $2 and next_offset = $3",
     ] {
         sqlx::query(statement)
             .bind(row.topic_id)
