@@ -23,6 +23,8 @@ mod plan;
 mod pull;
 mod ring;
 mod shard;
+#[cfg(test)]
+mod sim;
 mod snapshot;
 mod start;
 mod sub;

@@ -49,6 +49,8 @@ pub(crate) fn source(next: i64, extent: &Extent) -> Source {
                 judge_from: end.max(log_low),
                 checkpoint: true,
             },
+            // The log has it, but which of it counts only the erased rows said.
+            Some(Stored { floor, .. }) if log_low > 0 => Source::Gap { to: floor },
             _ => Source::Log {
                 judge_from: log_low,
                 checkpoint: false,
@@ -74,7 +76,10 @@ pub(crate) fn source(next: i64, extent: &Extent) -> Source {
 pub(crate) fn earliest(extent: &Extent) -> i64 {
     match extent.stored {
         Some(Stored { floor, next }) if floor < next && next >= extent.log_low => {
-            floor.min(extent.log_low)
+            if extent.log_low == 0 {
+                return 0;
+            }
+            floor
         }
         _ => extent.log_low,
     }
@@ -114,6 +119,18 @@ mod tests {
                 checkpoint: true
             }
         );
+    }
+
+    #[test]
+    fn what_the_log_holds_and_nobody_can_judge_is_gone() {
+        assert_eq!(source(5, &extent(Some((8, 10)), 3)), Source::Gap { to: 8 });
+        assert_eq!(earliest(&extent(Some((8, 10)), 3)), 8);
+        let from_the_beginning = Source::Log {
+            judge_from: 0,
+            checkpoint: false,
+        };
+        assert_eq!(source(5, &extent(Some((8, 10)), 0)), from_the_beginning);
+        assert_eq!(earliest(&extent(Some((8, 10)), 0)), 0);
     }
 
     #[test]

@@ -11,6 +11,9 @@ mod serve;
 mod state;
 mod work;
 
+#[cfg(test)]
+pub(crate) use hot::Hot;
+
 use std::{
     collections::{HashMap, VecDeque},
     sync::Arc,

@@ -175,7 +175,7 @@ impl Dispatcher {
     }
 }
 
-pub(super) fn answer(
+pub(crate) fn answer(
     fetch: Fetch,
     start: i64,
     gap: Option<Gap>,

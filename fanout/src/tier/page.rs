@@ -111,7 +111,7 @@ impl Tiers {
 }
 
 /// Answers a pull with its part of a page that reaches to `after`, no more than it has room for.
-fn part(fetch: Fetch, page: &[Arc<Delivered>], after: i64) {
+pub(crate) fn part(fetch: Fetch, page: &[Arc<Delivered>], after: i64) {
     let from = page.partition_point(|event| event.offset < fetch.next);
     let mut bytes = 0;
     let mut events = Vec::new();
