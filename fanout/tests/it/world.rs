@@ -6,7 +6,7 @@ use broker::{Append, EmbeddedConfig, Log, PinWatch, Pins, TopicSpec};
 use bytes::Bytes;
 use fanout::{Fanout, FanoutConfig, Parts};
 use futures_util::{FutureExt, SinkExt, StreamExt};
-use http_body_util::{BodyExt, Empty, Full};
+use http_body_util::{BodyExt, Empty};
 use hyper_util::rt::TokioIo;
 use protocol::{
     Cursors,
@@ -217,28 +217,6 @@ impl World {
             .unwrap();
         let body = body.to_bytes();
         (status, serde_json::from_slice(&body).unwrap_or(Value::Null))
-    }
-
-    /// A POST of JSON as a user: status and body.
-    pub(crate) async fn post(&self, path: &str, user: &str, body: &Value) -> (u16, Value) {
-        let request = http::Request::post(path)
-            .header("host", self.address.to_string())
-            .header("authorization", format!("Bearer {}", token(user)))
-            .body(Full::new(Bytes::from(body.to_string())))
-            .unwrap();
-        let socket = TcpStream::connect(self.address).await.unwrap();
-        let (mut sender, connection) = hyper::client::conn::http1::handshake(TokioIo::new(socket))
-            .await
-            .unwrap();
-        tokio::spawn(connection);
-        let answer = timeout(PATIENCE, async {
-            let response = sender.send_request(request).await.unwrap();
-            let status = response.status().as_u16();
-            (status, response.into_body().collect().await.unwrap())
-        });
-        let (status, body) = answer.await.unwrap();
-        let body = serde_json::from_slice(&body.to_bytes()).unwrap_or(Value::Null);
-        (status, body)
     }
 
     pub(crate) async fn stream(&self, path: &str, last_event_id: Option<&str>) -> Text {
