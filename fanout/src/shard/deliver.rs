@@ -27,7 +27,8 @@ impl Shard {
     }
 
     fn offer(&mut self, key: SubKey, channel: &Channel, event: &Arc<Delivered>) {
-        let queue_max = self.node.limits.queue_bytes_max;
+        let queue_max =
+            service::planted!("queue_dropped", 4_096 => self.node.limits.queue_bytes_max);
         let Some(conn) = self.conn(key.conn).filter(|c| c.is_open()) else {
             return;
         };

@@ -225,8 +225,7 @@ impl Warm {
         service::planted!("void_delivered", {
             if let Judged::Void(_) = judged {
                 let (at_ms, prev) = (record.at_ms, self.state.last);
-                let event = framer
-                    .accepted(place, &record.event, record.offset, at_ms, prev);
+                let event = framer.accepted(place, &record.event, record.offset, at_ms, prev);
                 self.ring.push(Arc::clone(&event));
                 return Some(event);
             }
@@ -236,8 +235,7 @@ impl Warm {
         };
         self.folded
             .apply(&Entry::of(&record.event, record.offset, record.at_ms));
-        let event = framer
-            .accepted(place, &record.event, record.offset, record.at_ms, prev);
+        let event = framer.accepted(place, &record.event, record.offset, record.at_ms, prev);
         self.ring.push(Arc::clone(&event));
         Some(event)
     }
