@@ -79,14 +79,14 @@ pub enum Fold {
     /// The namespace has a state in the protocol that is not built yet: asking for it is refused by name.
     Later,
     /// `jobs.<id>`: the job.
-    Job(JobFold),
+    Job(Box<JobFold>),
 }
 
 impl Fold {
     /// The state of a channel before its first event.
     pub fn of(channel: &Channel) -> Fold {
         match channel.namespace() {
-            "jobs" => Fold::Job(JobFold::new(channel.id())),
+            "jobs" => Fold::Job(Box::new(JobFold::new(channel.id()))),
             "session" | "docs" | "presence" | "activity" => Fold::Later,
             _ => Fold::Plain,
         }
@@ -132,7 +132,10 @@ impl Fold {
     /// [`Unreadable`]: fold the events from the beginning instead.
     pub fn restore(channel: &Channel, saved: &Saved) -> Result<Fold, Unreadable> {
         match Fold::of(channel) {
-            Fold::Job(_) => JobFold::restore(channel.id(), saved).map(Fold::Job),
+            Fold::Job(_) => {
+                let job = JobFold::restore(channel.id(), saved)?;
+                Ok(Fold::Job(Box::new(job)))
+            }
             Fold::Plain | Fold::Later => Err(Unreadable),
         }
     }

@@ -73,7 +73,7 @@ impl JobFold {
                 + text(&job.error_code)
                 + text(&job.error_message)
         });
-        self.job_id.capacity() + job
+        size_of::<JobFold>() + self.job_id.capacity() + job
     }
 }
 
@@ -107,7 +107,7 @@ impl View<'_> {
             status: job.status,
             progress: job.progress.and_then(number),
             message: job.message.as_deref(),
-            error: failed.then(|| Failure {
+            error: failed.then_some(Failure {
                 code: job.error_code.as_deref(),
                 message: job.error_message.as_deref(),
             }),
