@@ -27,7 +27,7 @@ async fn the_doctor_names_every_dangerous_setting_with_a_code_and_services_refus
         bed.broker().set_topic(&topic, &[(key, value)]).await;
         let doctor = until("the doctor to see it", || async {
             let doctor = bed.run(&["doctor"]).await;
-            (!doctor.status.success()).then_some(doctor)
+            doctor.output.contains(code).then_some(doctor)
         })
         .await;
         assert_eq!(doctor.status.code(), Some(1));
