@@ -32,7 +32,7 @@ pub(crate) struct Warming {
     pub(crate) stale: bool,
     pub(crate) pulls: Vec<Pull>,
     /// What an earlier warming came to, before its buffer overflowed.
-    pub(crate) begun: Option<Warm>,
+    pub(crate) begun: Option<Box<Warm>>,
 }
 
 impl Warming {

@@ -104,7 +104,7 @@ impl Hub {
         let mut channels = Vec::with_capacity(feed.cold.len());
         for channel in std::mem::take(&mut feed.cold) {
             let begun = match feed.slots.get_mut(&channel) {
-                Some(Slot::Warming(warming)) => warming.begun.take(),
+                Some(Slot::Warming(warming)) => warming.begun.take().map(|begun| *begun),
                 _ => None,
             };
             channels.push((channel, begun));
@@ -131,7 +131,7 @@ impl Hub {
         if warming.stale || warm.next < warming.live_from {
             let mut again = Warming::new(feed.read_to);
             again.pulls = warming.pulls;
-            again.begun = (warm.next >= warming.live_from).then_some(warm);
+            again.begun = (warm.next >= warming.live_from).then(|| Box::new(warm));
             feed.insert(channel.clone(), Slot::Warming(again));
             feed.cold.push(channel);
             return;

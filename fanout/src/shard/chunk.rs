@@ -79,7 +79,7 @@ impl Shard {
         if let Some(opening) = opening {
             let outlived = opening.start.outlived.clone();
             let lost = chunk.gap.is_some() || outlived.is_some();
-            self.answer_subscription(key, opening, &chunk, !lost);
+            self.answer_subscription(key, *opening, &chunk, !lost);
             if let Some(from) = outlived {
                 let to = self.cursor_of(key, chunk.start);
                 self.tell_gap(key, Some(from), to, server::GapReason::Epoch);
@@ -133,7 +133,7 @@ impl Shard {
     fn answer_subscription(
         &mut self,
         key: SubKey,
-        opening: Box<Opening>,
+        opening: Opening,
         chunk: &Chunk,
         recovered: bool,
     ) {
