@@ -61,7 +61,11 @@ impl Profile {
                 settings: planted.into_iter().collect(),
             },
             seed: 20_261_121,
-            duration: Duration::from_secs(14),
+            duration: match self {
+                // A node has to be killed after an id was used, and the id to be used again.
+                Profile::Kills => Duration::from_secs(22),
+                _ => Duration::from_secs(14),
+            },
             every: Duration::from_secs(4),
             kinds: kinds.to_vec(),
             rate,
