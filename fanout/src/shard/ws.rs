@@ -205,3 +205,117 @@ impl Write for Lent<'_> {
         Ok(())
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    /// A socket that nobody speaks through: what is tested takes its bytes by hand.
+    fn ws() -> (Ws, std::net::TcpListener) {
+        let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+        let socket = std::net::TcpStream::connect(listener.local_addr().unwrap()).unwrap();
+        socket.set_nonblocking(true).unwrap();
+        let limits = Limits::default();
+        let ws = Ws::new(TcpStream::from_std(socket), Vec::new(), &limits);
+        (ws, listener)
+    }
+
+    /// A masked frame, as a client has to send it.
+    fn frame(first: u8, payload: &[u8]) -> Vec<u8> {
+        let mut bytes = vec![first];
+        match payload.len() {
+            short @ 0..=125 => bytes.push(0x80 | short as u8),
+            long => {
+                bytes.push(0x80 | 126);
+                bytes.extend((long as u16).to_be_bytes());
+            }
+        }
+        let mask = [7, 1, 2, 3];
+        bytes.extend(mask);
+        bytes.extend(payload.iter().zip(mask.iter().cycle()).map(|(b, m)| b ^ m));
+        bytes
+    }
+
+    /// Feeds `bytes` in pieces of these sizes; what was heard, and how the framing ended if it broke.
+    fn feed(bytes: &[u8], pieces: &[usize]) -> (Vec<String>, usize, Option<u16>) {
+        let (mut ws, _listener) = ws();
+        let mut control = Vec::new();
+        let (mut texts, mut alive, mut broken) = (Vec::new(), 0, None);
+        let mut rest = bytes;
+        let mut pieces = pieces.iter().cycle();
+        while !rest.is_empty() {
+            let (piece, later) = rest.split_at((*pieces.next().unwrap()).min(rest.len()));
+            rest = later;
+            let turn = ws.decode(piece, &mut control, &mut |inbound| match inbound {
+                Inbound::Text(text) => texts.push(text.as_str().to_owned()),
+                Inbound::Alive => alive += 1,
+                Inbound::Binary => texts.push("binary".to_owned()),
+                Inbound::Close => texts.push("close".to_owned()),
+            });
+            if let Some(Turn::Broken(code, _)) = turn {
+                assert!(
+                    broken.replace(code).is_none(),
+                    "broken framing is told once"
+                );
+            }
+        }
+        (texts, alive, broken)
+    }
+
+    proptest! {
+        #![proptest_config(ProptestConfig::with_cases(2_000))]
+
+        #[test]
+        fn however_the_bytes_are_cut_the_same_messages_are_heard(
+            messages in prop::collection::vec((0u8..4, ".{0,200}"), 1..12),
+            pieces in prop::collection::vec(1usize..300, 1..8),
+            closes: bool,
+        ) {
+            let (mut bytes, mut texts, mut pings) = (Vec::new(), Vec::new(), 0);
+            for (kind, text) in &messages {
+                match kind {
+                    0 => {
+                        pings += 1;
+                        bytes.extend(frame(0x89, b"p"));
+                    }
+                    // In two fragments, cut anywhere: also inside a letter.
+                    1 => {
+                        let cut = text.len() / 2;
+                        bytes.extend(frame(0x01, &text.as_bytes()[..cut]));
+                        bytes.extend(frame(0x80, &text.as_bytes()[cut..]));
+                        texts.push(text.clone());
+                    }
+                    _ => {
+                        bytes.extend(frame(0x81, text.as_bytes()));
+                        texts.push(text.clone());
+                    }
+                }
+            }
+            if closes {
+                bytes.extend(frame(0x88, &1000u16.to_be_bytes()));
+                texts.push("close".to_owned());
+            }
+            prop_assert_eq!(feed(&bytes, &pieces), (texts, pings, None));
+        }
+
+        #[test]
+        fn no_bytes_whatever_make_it_panic_and_after_broken_framing_nothing_is_heard(
+            good in ".{0,50}",
+            garbage in prop::collection::vec(any::<u8>(), 0..400),
+            pieces in prop::collection::vec(1usize..60, 1..8),
+        ) {
+            let mut bytes = frame(0x81, good.as_bytes());
+            bytes.extend(&garbage);
+            let (texts, _, _) = feed(&bytes, &pieces);
+            prop_assert_eq!(texts.first(), Some(&good));
+            // An unmasked frame breaks the framing; what follows it is not understood any more.
+            let mut bytes = frame(0x81, good.as_bytes());
+            bytes.extend([0x81, 0x01, b'x']);
+            bytes.extend(frame(0x81, b"after"));
+            let (texts, _, broken) = feed(&bytes, &pieces);
+            prop_assert_eq!((texts, broken), (vec![good], Some(close::PROTOCOL)));
+        }
+    }
+}
