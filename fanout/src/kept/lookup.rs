@@ -151,14 +151,15 @@ impl Keeper {
             }
         };
         let mut read_to = self.read_to[partition].subscribe();
-        read_to
-            .wait_for(|read_to| *read_to >= end)
-            .await
-            .map_err(|_| away())?;
         for _ in 0..TRIES {
+            // Each time anew: the partition may have been begun again meanwhile.
+            read_to
+                .wait_for(|read_to| *read_to >= end)
+                .await
+                .map_err(|_| away())?;
             let stored = self.stored(&place, keys).await;
             let silent = stored.is_none();
-            if let Some(found) = self.joined(partition, keys, stored) {
+            if let Some(found) = self.joined(partition, keys, stored, end) {
                 return Ok(found);
             }
             if silent {
@@ -187,17 +188,18 @@ impl Keeper {
         }
     }
 
-    /// Store and tail together; `None` when something could be missing between them.
+    /// Store and tail together; `None` when something below `end` could be missing in both.
     fn joined(
         &self,
         partition: usize,
         keys: &[&KeptKey],
         stored: Option<KeptCursors>,
+        end: i64,
     ) -> Option<Vec<Option<Position>>> {
         let mut state = self.lock();
         let next = stored.as_ref().and_then(|stored| stored.next);
         let tail = state.tails.get(partition)?.as_ref()?;
-        if !tail.joins(next) {
+        if !tail.joins(next, end) {
             return None;
         }
         let mut rows = stored.map_or_else(Vec::new, |s| s.cursors).into_iter();

@@ -144,8 +144,9 @@ impl Following {
             } => {
                 let base = stored.map_or(log.low, |next| next.clamp(log.low, log.high));
                 let tail = Tail::new(base, base == log.low, TAIL_MAX);
-                self.keeper.lock().tails[partition as usize] = Some(tail);
+                // In this order: who waits for the end must not take the old reading for the new tail's.
                 self.keeper.read_to[partition as usize].send_replace(base);
+                self.keeper.lock().tails[partition as usize] = Some(tail);
                 self.assign(partition, base);
             }
             Done::Stored { partition, next } => {
@@ -219,6 +220,9 @@ impl Following {
     }
 
     fn progressed(&self, partition: i32, next: i64) {
+        if let Some(tail) = &mut self.keeper.lock().tails[partition as usize] {
+            tail.reached(next);
+        }
         self.keeper.read_to[partition as usize].send_if_modified(|read_to| {
             let further = *read_to < next;
             *read_to = (*read_to).max(next);

@@ -16,6 +16,8 @@ pub(super) struct Tail {
     base: i64,
     /// The topic has nothing before `base`.
     whole: bool,
+    /// The records below this offset were read.
+    read_to: i64,
     max: usize,
     by_key: HashMap<Arc<KeptKey>, Kept>,
     by_offset: BTreeMap<i64, Arc<KeptKey>>,
@@ -42,6 +44,7 @@ impl Tail {
         Self {
             base,
             whole,
+            read_to: base,
             max,
             by_key: HashMap::new(),
             by_offset: BTreeMap::new(),
@@ -50,6 +53,11 @@ impl Tail {
 
     pub(super) fn len(&self) -> usize {
         self.by_key.len()
+    }
+
+    /// Everything below `next` was read.
+    pub(super) fn reached(&mut self, next: i64) {
+        self.read_to = self.read_to.max(next);
     }
 
     /// The next record, ascending by offset.
@@ -86,9 +94,9 @@ impl Tail {
         self.whole = false;
     }
 
-    /// Whether nothing is missing between a store that has everything below `stored` and this.
-    pub(super) fn joins(&self, stored: Option<i64>) -> bool {
-        self.whole || stored.is_some_and(|next| next >= self.base)
+    /// Whether nothing below `end` is missing in a store that has everything below `stored` and this together.
+    pub(super) fn joins(&self, stored: Option<i64>, end: i64) -> bool {
+        self.read_to >= end && (self.whole || stored.is_some_and(|next| next >= self.base))
     }
 
     pub(super) fn find(&self, key: &KeptKey) -> Option<Mark> {
@@ -139,10 +147,10 @@ mod tests {
         for n in 0..3 {
             tail.read(n, key(n as usize), mark(0, 1));
         }
-        assert!(tail.joins(None));
+        assert!(tail.joins(None, 0));
         tail.read(3, key(3), mark(0, 1));
         assert_eq!((tail.len(), tail.find(&key(0))), (3, None));
-        assert!(!tail.joins(None) && !tail.joins(Some(0)) && tail.joins(Some(1)));
+        assert!(!tail.joins(None, 0) && !tail.joins(Some(0), 0) && tail.joins(Some(1), 0));
     }
 
     proptest! {
@@ -170,14 +178,17 @@ mod tests {
                         }
                     }
                 }
-                prop_assert!(tail.joins(Some(stored as i64)));
+                let read = offset as i64 + 1;
+                prop_assert!(!tail.joins(Some(stored as i64), read));
+                tail.reached(read);
+                prop_assert!(tail.joins(Some(stored as i64), read));
                 for of in 0..4 {
                     let by_tail = tail.find(&key(of)).map(|m| m.position.next);
                     prop_assert_eq!(by_tail.max(furthest(stored, of)), furthest(offset + 1, of));
                 }
                 // A store that was rebuilt is behind again: then the two do not join, and it shows.
                 if tail.base > 0 {
-                    prop_assert!(!tail.joins(Some(tail.base - 1)));
+                    prop_assert!(!tail.joins(Some(tail.base - 1), read));
                 }
             }
         }

@@ -244,6 +244,43 @@ async fn while_postgres_is_away_acknowledgements_are_kept_and_found_again() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_kept_cursor_whose_events_are_gone_is_told_as_a_gap() {
+    let bed = Bed::on_kafka(BINARY).await;
+    let node = bed.start("fanout").await;
+    fill(&bed, &node, 8).await;
+    let token = bed.gm("u1");
+    let asked = json!({"channel": CHANNEL, "since": "earliest", "durable": "tab"});
+    let mut talk = Talk::open(&node, &token).await;
+    talk.subscribe(asked.clone()).await;
+    let events = talk.events(8).await;
+    ack(&mut talk, &events[1]).await;
+    let accepted = bed.checker().await.accepted().await;
+    let first = &accepted[CHANNEL][5];
+    let broker = bed.broker();
+    broker
+        .erase(&first.topic, first.partition, first.offset)
+        .await;
+    // A node that has none of it in memory.
+    let other = bed.start("fanout").await;
+    let mut talk = Talk::open(&other, &token).await;
+    let response = talk.subscribe(asked).await;
+    assert_eq!(
+        (&response["recovered"], &response["wasRecovering"]),
+        (&json!(false), &json!(true))
+    );
+    match talk.next().await {
+        ServerMessage::Gap { gap, .. } => {
+            assert_eq!(
+                (gap.from, gap.reason.as_str()),
+                (events[1].cursor.clone(), "retention")
+            );
+        }
+        other => panic!("{other:?}"),
+    }
+    assert_eq!(numbers(&talk.events(3).await), [5, 6, 7]);
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn tail_with_a_name_goes_on_after_the_last_event_it_printed() {
     let bed = Bed::on_kafka(BINARY).await;
     let node = bed.start("fanout").await;
