@@ -134,7 +134,7 @@ impl Slow {
         }
     }
 
-    async fn to_the_end(mut self) -> Vec<Event> {
+    async fn finish(mut self) -> Vec<Event> {
         within("a slow reader to read all", async {
             while self.events.last().is_none_or(|event| event.name != LAST) {
                 self.read(64 * 1_024).await;
@@ -275,7 +275,7 @@ async fn f44_a_thousand_slow_readers_cost_little_memory_and_get_everything_later
     assert_eq!(all.len(), READERS, "nobody was cut off");
     let mut reading = JoinSet::new();
     for slow in all.drain(..JUDGED) {
-        reading.spawn(slow.to_the_end());
+        reading.spawn(slow.finish());
     }
     drop(all);
     let accepted = bed
