@@ -72,38 +72,15 @@ impl Stall {
         drained: Instant,
     ) -> Option<Place> {
         let now = Instant::now();
-        let stands = |(topic, partition): &Place| assigned.get(topic)?.get(partition).copied();
         let answers = self
             .answers
             .lock()
             .unwrap_or_else(PoisonError::into_inner)
             .take();
         if let Some(answers) = answers {
-            self.due = Some(now + EVERY);
-            for answer in answers {
-                let behind = answer.high.is_some_and(|high| high > answer.next);
-                if behind && stands(&answer.place) == Some(answer.next) {
-                    let suspect = Suspect {
-                        next: answer.next,
-                        since: now,
-                    };
-                    self.suspects.entry(answer.place).or_insert(suspect);
-                } else {
-                    self.suspects.remove(&answer.place);
-                }
-            }
+            self.learn(answers, assigned, now);
         }
-        self.suspects
-            .retain(|place, suspect| stands(place) == Some(suspect.next));
-        if now >= self.not_before
-            && let Some(place) = self
-                .suspects
-                .iter()
-                .find(|(_, suspect)| drained > suspect.since + EVERY)
-                .map(|(place, _)| place.clone())
-        {
-            self.suspects.clear();
-            self.not_before = now + PAUSE;
+        if let Some(place) = self.stalled(assigned, drained, now) {
             return Some(place);
         }
         if self.due.is_some_and(|due| due <= now) {
@@ -112,30 +89,56 @@ impl Stall {
         None
     }
 
+    /// Where the partitions that were asked about end: who stands before that is suspect. Pure.
+    fn learn(
+        &mut self,
+        answers: Vec<Answer>,
+        assigned: &HashMap<Arc<str>, HashMap<i32, i64>>,
+        now: Instant,
+    ) {
+        self.due = Some(now + EVERY);
+        for answer in answers {
+            let behind = answer.high.is_some_and(|high| high > answer.next);
+            if behind && stands(assigned, &answer.place) == Some(answer.next) {
+                let suspect = Suspect {
+                    next: answer.next,
+                    since: now,
+                };
+                self.suspects.entry(answer.place).or_insert(suspect);
+            } else {
+                self.suspects.remove(&answer.place);
+            }
+        }
+    }
+
+    /// The partition that is suspect for long enough, if there is one. Pure.
+    fn stalled(
+        &mut self,
+        assigned: &HashMap<Arc<str>, HashMap<i32, i64>>,
+        drained: Instant,
+        now: Instant,
+    ) -> Option<Place> {
+        self.suspects
+            .retain(|place, suspect| stands(assigned, place) == Some(suspect.next));
+        if now < self.not_before {
+            return None;
+        }
+        let found = self
+            .suspects
+            .iter()
+            .find(|(_, suspect)| drained > suspect.since + EVERY);
+        let place = found.map(|(place, _)| place.clone())?;
+        self.suspects.clear();
+        self.not_before = now + PAUSE;
+        Some(place)
+    }
+
     fn ask(&mut self, assigned: &HashMap<Arc<str>, HashMap<i32, i64>>, now: Instant) {
-        let standing: HashMap<Place, i64> = assigned
-            .iter()
-            .flat_map(|(topic, partitions)| {
-                partitions
-                    .iter()
-                    .map(|(partition, next)| ((Arc::clone(topic), *partition), *next))
-            })
-            .collect();
-        let mut quiet: Vec<(Place, i64)> = standing
-            .iter()
-            .filter(|(place, next)| self.seen.get(*place) == Some(next))
-            .map(|(place, next)| (place.clone(), *next))
-            .collect();
-        self.seen = standing;
+        let quiet = self.quiet(assigned);
         if quiet.is_empty() {
             self.due = Some(now + EVERY);
             return;
         }
-        quiet.sort_unstable();
-        let from = self.turn % quiet.len();
-        quiet.rotate_left(from);
-        self.turn = from + AT_ONCE;
-        quiet.truncate(AT_ONCE);
         self.due = None;
         let (query, wake, answers) = (
             self.query.clone(),
@@ -156,5 +159,92 @@ impl Stall {
             *answers.lock().unwrap_or_else(PoisonError::into_inner) = Some(found);
             wake.notify_one();
         });
+    }
+
+    /// The partitions that have not moved since the last look, a few at a time. Pure.
+    fn quiet(&mut self, assigned: &HashMap<Arc<str>, HashMap<i32, i64>>) -> Vec<(Place, i64)> {
+        let standing: HashMap<Place, i64> = assigned
+            .iter()
+            .flat_map(|(topic, partitions)| {
+                partitions
+                    .iter()
+                    .map(|(partition, next)| ((Arc::clone(topic), *partition), *next))
+            })
+            .collect();
+        let mut quiet: Vec<(Place, i64)> = standing
+            .iter()
+            .filter(|(place, next)| self.seen.get(*place) == Some(next))
+            .map(|(place, next)| (place.clone(), *next))
+            .collect();
+        self.seen = standing;
+        if quiet.is_empty() {
+            return quiet;
+        }
+        quiet.sort_unstable();
+        let from = self.turn % quiet.len();
+        quiet.rotate_left(from);
+        self.turn = from + AT_ONCE;
+        quiet.truncate(AT_ONCE);
+        quiet
+    }
+}
+
+fn stands(
+    assigned: &HashMap<Arc<str>, HashMap<i32, i64>>,
+    (topic, partition): &Place,
+) -> Option<i64> {
+    assigned.get(topic)?.get(partition).copied()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::KafkaConfig;
+
+    /// Looks as a reader does, ten times a second; the brokers answer at once. When the stall was found.
+    fn found(mut next: impl FnMut(Duration) -> i64, high: i64) -> Option<Duration> {
+        let query = Query::new(&KafkaConfig::new("127.0.0.1:1")).unwrap();
+        let mut stall = Stall::new(query, Arc::default());
+        let began = Instant::now();
+        for tenth in 0..300 {
+            let after = Duration::from_millis(tenth * 100);
+            let now = began + after;
+            let place: Place = (Arc::from("events"), 0);
+            let assigned =
+                HashMap::from([(Arc::clone(&place.0), HashMap::from([(0, next(after))]))]);
+            if stall.stalled(&assigned, now, now).is_some() {
+                return Some(after);
+            }
+            if stall.due.is_some_and(|due| due <= now) {
+                let quiet = stall.quiet(&assigned).into_iter();
+                let answers = quiet.map(|(place, next)| Answer {
+                    place,
+                    next,
+                    high: Some(high),
+                });
+                stall.learn(answers.collect(), &assigned, now);
+            }
+        }
+        None
+    }
+
+    /// A partition whose fetches bring nothing any more, at any moment between two looks.
+    #[test]
+    fn f48_a_partition_that_stalls_is_found_within_ten_seconds() {
+        for stops_ms in (0..6_000u64).step_by(100) {
+            let moves = |after: Duration| after.as_millis().min(u128::from(stops_ms)) as i64 / 100;
+            let found = found(moves, 1_000).unwrap();
+            let took = found.saturating_sub(Duration::from_millis(stops_ms));
+            assert!(
+                took <= Duration::from_secs(10),
+                "{took:?} after {stops_ms} ms"
+            );
+        }
+    }
+
+    #[test]
+    fn who_moves_or_stands_at_the_end_is_never_replaced() {
+        assert_eq!(found(|after| after.as_secs() as i64, 1_000), None);
+        assert_eq!(found(|_| 1_000, 1_000), None);
     }
 }
