@@ -232,6 +232,57 @@ async fn whoever_read_while_rows_were_removed_is_told_to_read_again() {
     assert!(matches!(read, Err(StoreError::Retry { .. })), "{read:?}");
 }
 
+/// Between the order and its execution the tables' own retention drops a day.
+#[tokio::test]
+async fn days_dropped_after_the_order_stay_away() {
+    let (database, store) = Database::migrated().await;
+    store.open(&place(), 0).await.unwrap();
+    store_log(&store, 0, 100, 100).await;
+    store.order_rebuilds(&order(0)).await.unwrap();
+    store.drop_days(NOON_MS + DAY_MS).await.unwrap();
+    make_way(&store).await;
+    let progress = store.progress(&place()).await.unwrap().unwrap();
+    assert_eq!((progress.next, progress.floor), (30, 30));
+    store_log(&store, 30, 100, 100).await;
+    assert!(store.complete_rebuilds().await.unwrap());
+    assert_eq!(
+        database
+            .number("select min(\"offset\") from rivermouth.events")
+            .await,
+        30
+    );
+}
+
+/// What a truncated log can never give again goes with its flag, and storing goes on.
+#[tokio::test]
+async fn a_truncated_partition_follows_the_log_again_once_rebuilt() {
+    let (database, store) = Database::migrated().await;
+    store.open(&place(), 0).await.unwrap();
+    store_log(&store, 0, 100, 100).await;
+    store.truncated(&place(), 100, 60).await.unwrap();
+    let lossy = [Order {
+        to: 60,
+        ..order(0)[0].clone()
+    }];
+    store.order_rebuilds(&lossy).await.unwrap();
+    make_way(&store).await;
+    assert_eq!(
+        store.progress(&place()).await.unwrap().unwrap().truncated,
+        None
+    );
+    store_log(&store, 0, 60, 7).await;
+    assert!(store.complete_rebuilds().await.unwrap());
+    // Where the log has grown again there are other events now.
+    let grown = batch(60, vec![event("session.9", 60, NOON_MS)]);
+    store.write(&place(), &grown).await.unwrap();
+    assert_eq!(
+        database
+            .number("select max(\"offset\") from rivermouth.events")
+            .await,
+        60
+    );
+}
+
 /// What retention took of the tables is no longer there to learn an outbox's number from: the first row above tells it.
 #[tokio::test]
 async fn outboxes_keep_their_numbers_though_the_rows_below_were_dropped() {
