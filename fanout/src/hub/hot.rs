@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use protocol::{ErrorName, ProtocolError};
 use schemas::{Channel, Event};
 use tokio::time::Instant;
 
@@ -108,6 +109,24 @@ impl Hot {
 
     pub(crate) fn is_heard(&self) -> bool {
         self.listeners.iter().any(|&n| n > 0)
+    }
+}
+
+/// A job is read by its owner or with `job.read`; one that nobody has heard of is nobody's (protocol section 2).
+pub(super) fn may_read_job(pull: &Pull, hot: &Hot) -> Result<(), ProtocolError> {
+    if pull.channel.namespace() != "jobs" {
+        return Ok(());
+    }
+    match &pull.owner {
+        Some(user) if hot.warm.folded.job_owner() == Some(user) => Ok(()),
+        Some(_) => Err(ProtocolError::new(
+            ErrorName::PermissionDenied,
+            "no right to this job",
+        )),
+        None if hot.warm.state.last.is_none() && hot.warm.ring.len() == 0 => {
+            Err(ProtocolError::new(ErrorName::NotFound, "no such job"))
+        }
+        None => Ok(()),
     }
 }
 

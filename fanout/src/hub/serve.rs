@@ -2,9 +2,12 @@
 
 use std::sync::Arc;
 
-use protocol::{ErrorName, ProtocolError, server::GapReason};
+use protocol::{ProtocolError, server::GapReason};
 
-use super::{Hub, feed::Feed, feed::Phase, hot::Hot, hot::Slot, hot::Warming, work, work::Done};
+use super::{
+    Hub, feed::Feed, feed::Phase, hot::Hot, hot::Slot, hot::Warming, hot::may_read_job, work,
+    work::Done,
+};
 use crate::{
     chunk::{Chunk, Gap, Pulled},
     mailbox::ToShard,
@@ -371,24 +374,6 @@ impl Hub {
         for pull in feed.released() {
             self.reach(index, pull);
         }
-    }
-}
-
-/// A job is read by its owner or with `job.read`; one that nobody has heard of is nobody's (protocol section 2).
-fn may_read_job(pull: &Pull, hot: &Hot) -> Result<(), ProtocolError> {
-    if pull.channel.namespace() != "jobs" {
-        return Ok(());
-    }
-    match &pull.owner {
-        Some(user) if hot.warm.folded.job_owner() == Some(user) => Ok(()),
-        Some(_) => Err(ProtocolError::new(
-            ErrorName::PermissionDenied,
-            "no right to this job",
-        )),
-        None if hot.warm.state.last.is_none() && hot.warm.ring.len() == 0 => {
-            Err(ProtocolError::new(ErrorName::NotFound, "no such job"))
-        }
-        None => Ok(()),
     }
 }
 
