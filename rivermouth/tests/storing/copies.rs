@@ -7,13 +7,15 @@ use testbed::{Bed, Random, until};
 use crate::BINARY;
 use crate::poured::{pour, tables_are_the_log};
 
-/// Partitions of three topics, four of each.
-const PARTITIONS: i64 = 12;
+/// How many hold three of the twelve partitions: three topics have four each.
 const SHARES: &str = "
     select count(*) filter (where held = 3) from (
         select count(*) as held from rivermouth.leases l join rivermouth.members m using (owner)
         where l.until > now() and m.until > now() group by owner) s";
-const HELD: &str = "select count(*) from rivermouth.leases where until > now()";
+/// How many hold everything between them; 0 while not everything is held.
+const HOLDERS: &str = "
+    select case when count(*) = 12 then count(distinct owner) else 0 end
+    from rivermouth.leases where until > now()";
 
 #[tokio::test(flavor = "multi_thread")]
 async fn f51_four_persisters_killed_at_random_share_evenly_and_store_every_row_once() {
@@ -27,24 +29,17 @@ async fn f51_four_persisters_killed_at_random_share_evenly_and_store_every_row_o
         bed.start("persister")
     );
     let mut copies = [one, two, three, four];
-    until("four even shares", || async {
-        (database.number(SHARES).await == 4).then_some(())
-    })
-    .await;
     for round in 0..5 {
         let victim = usize::try_from(random.below(4)).unwrap();
+        until("four even shares", || async {
+            (database.number(SHARES).await == 4).then_some(())
+        })
+        .await;
         let killing = async {
             copies[victim].kill_9().await;
             let dead = Instant::now();
-            // Its leases run out first: before that they count as held.
-            until("the dead one's leases to run out", || async {
-                (database.number(HELD).await < PARTITIONS
-                    || dead.elapsed() > Duration::from_secs(5))
-                .then_some(())
-            })
-            .await;
-            until("the living to hold everything", || async {
-                (database.number(HELD).await == PARTITIONS).then_some(())
+            until("the three that live to hold everything", || async {
+                (database.number(HOLDERS).await == 3).then_some(())
             })
             .await;
             let moved = dead.elapsed();
