@@ -171,7 +171,7 @@ async fn f27_every_code_of_a_broker_has_its_meaning_and_what_passes_is_not_seen(
 async fn f21_leaders_that_move_all_the_time_cost_latency_and_nothing_else() {
     const MOVES: i32 = 60;
     const PARTITIONS: i32 = 4;
-    let mock = Arc::new(mock(3, PARTITIONS));
+    let mock = mock(3, PARTITIONS);
     let log = log(&mock, Duration::from_millis(4500)).await;
     let stop = Arc::new(std::sync::atomic::AtomicBool::new(false));
     let writers: Vec<_> = (0..PARTITIONS)
