@@ -75,12 +75,8 @@ pub(crate) fn source(next: i64, extent: &Extent) -> Source {
 /// The first offset from which everything can still be had.
 pub(crate) fn earliest(extent: &Extent) -> i64 {
     match extent.stored {
-        Some(Stored { floor, next }) if floor < next && next >= extent.log_low => {
-            if extent.log_low == 0 {
-                return 0;
-            }
-            floor
-        }
+        // From the log's very beginning everything can be judged, whatever the store has let go of.
+        Some(Stored { floor, next }) if next >= extent.log_low && extent.log_low > 0 => floor,
         _ => extent.log_low,
     }
 }
