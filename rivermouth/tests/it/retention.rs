@@ -155,6 +155,13 @@ async fn f35_what_is_erased_before_it_was_stored_is_told_between_what_is_stored_
                     .to(cursor(&events[start]), &id(COUNT - 1))
                     .await;
                 let who = format!("{way:?} since {start}");
+                // The node that read it all has it in memory for a while yet: then nothing is gone there.
+                if std::ptr::eq(node, &one)
+                    && read.gaps.is_empty()
+                    && read.events == events[start + 1..]
+                {
+                    continue;
+                }
                 let before = STORED.saturating_sub(start + 1);
                 let expected: Vec<&Event> = events[start + 1..start + 1 + before]
                     .iter()
