@@ -26,7 +26,7 @@ test:
 torture:
 	@scripts/need.sh test
 	@cargo build --locked -p rivermouth -p torture
-	@ulimit -n $$(ulimit -Hn); target/debug/rivermouth-torture run --duration 10m --brokers 3 --page target/torture.md $(ARGS)
+	@ulimit -n $$(ulimit -Hn); target/debug/rivermouth-torture run --brokers 3 --page target/torture.md $(or $(ARGS),--duration 10m)
 
 planted:
 	@scripts/need.sh test
