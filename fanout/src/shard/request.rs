@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use protocol::{
     Bucket, ErrorName, Identity, ProtocolError, Rate,
-    access::{lane_of, may_read_history},
+    access::{Read, lane_of, may_read_history},
     client::{self, Call, Message, Publish, Refused},
     close, server,
 };
@@ -235,11 +235,7 @@ impl Shard {
         asked: client::History,
     ) {
         let index = key.index;
-        let allowed = self
-            .metered(index)
-            .and_then(|()| may_read_history(&self.node.namespaces, who, &asked.channel))
-            .and_then(|read| self.may_wait(index).map(|()| read));
-        let read = match allowed {
+        let read = match self.may_look_back(index, who, &asked.channel) {
             Ok(read) => read,
             Err(error) => return self.refuse(index, id.as_deref(), None, &error),
         };
@@ -257,11 +253,7 @@ impl Shard {
         asked: client::Snapshot,
     ) {
         let index = key.index;
-        let allowed = self
-            .metered(index)
-            .and_then(|()| may_read_history(&self.node.namespaces, who, &asked.channel))
-            .and_then(|read| self.may_wait(index).map(|()| read));
-        let read = match allowed {
+        let read = match self.may_look_back(index, who, &asked.channel) {
             Ok(read) => read,
             Err(error) => return self.refuse(index, id.as_deref(), None, &error),
         };
@@ -269,6 +261,19 @@ impl Shard {
         self.answer_later(key, id, async move {
             snapshot::answer(&node, &who, read, asked).await
         });
+    }
+
+    /// The right to the channel's past, once more within the limits of a connection.
+    fn may_look_back(
+        &mut self,
+        index: usize,
+        who: &Identity,
+        channel: &schemas::Channel,
+    ) -> Result<Read, ProtocolError> {
+        self.metered(index)?;
+        let read = may_read_history(&self.node.namespaces, who, channel)?;
+        self.may_wait(index)?;
+        Ok(read)
     }
 
     /// Answers with the data that is worked on elsewhere. Bounded by the requests a connection may have waiting, and
