@@ -5,8 +5,9 @@ use std::time::Duration;
 use client::Http;
 use testbed::Random;
 
+use super::manner::Manner;
 use super::notebook::Want;
-use super::socket::{Manner, SocketReader};
+use super::socket::SocketReader;
 use super::stream::StreamReader;
 use super::{Desk, Phase};
 use crate::evidence::{Book, Cursor, Since, Transport};

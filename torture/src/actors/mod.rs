@@ -5,6 +5,7 @@ mod backend;
 mod cast;
 mod gate;
 mod hostile;
+mod manner;
 mod notebook;
 mod pages;
 pub mod probe;

@@ -7,28 +7,13 @@ use serde_json::json;
 use testbed::Random;
 use tokio::time::{Instant, sleep_until, timeout};
 
+use super::manner::Manner;
 use super::notebook::{Notebook, Want};
 use super::{Desk, Phase, pause};
 use crate::evidence::{Book, Cursor, Note, Since, Started, Transport};
-use crate::workload::index;
 
 /// A server that says nothing for so long, while it should have sent heartbeats, is left.
 pub(super) const SILENCE_MAX: Duration = Duration::from_secs(6);
-
-/// How a reader behaves.
-#[derive(Debug, Clone, Copy, Default)]
-pub(super) struct Manner {
-    /// It takes so long over each message.
-    pub(super) slow: Option<Duration>,
-    /// It stops reading for so long at times, most of all.
-    pub(super) stuck: Option<Duration>,
-    /// It goes elsewhere by itself after about so long.
-    pub(super) hop: Option<Duration>,
-    /// It acknowledges every so many events.
-    pub(super) ack_every: Option<u32>,
-    /// It acknowledges what it has so long after the first of it came, and reads on meanwhile.
-    pub(super) ack_after: Option<Duration>,
-}
 
 /// The reader.
 #[derive(Debug)]
@@ -103,7 +88,7 @@ impl Session<'_> {
                 return End::Again;
             }
         }
-        let leave = self.time_to_leave();
+        let leave = self.reader.manner.time_to_leave(self.random);
         loop {
             if self.notes.all_ended() {
                 return End::Done;
@@ -148,7 +133,7 @@ impl Session<'_> {
                 self.notes.session_over(&Note::Cut);
                 return End::Again;
             }
-            self.dawdle().await;
+            self.reader.manner.dawdle(self.desk, self.random).await;
         }
     }
 
@@ -290,27 +275,6 @@ impl Session<'_> {
         }
         let message = format!(r#"{{"type":"request","method":"ack","params":{params}}}"#);
         socket.send(message).await
-    }
-
-    fn time_to_leave(&mut self) -> Instant {
-        let stay = match self.reader.manner.hop {
-            Some(hop) => hop / 4 + hop.mul_f64(self.random.below(1500) as f64 / 1000.0),
-            None => Duration::from_secs(24 * 3600),
-        };
-        Instant::now() + stay
-    }
-
-    async fn dawdle(&mut self) {
-        let manner = self.reader.manner;
-        if let Some(slow) = manner.slow {
-            self.desk.rest(slow, Phase::Calm).await;
-        }
-        if let Some(stuck) = manner.stuck
-            && self.desk.now() == Phase::Storm
-            && index(self.random, 400) == 0
-        {
-            self.desk.rest(stuck, Phase::Calm).await;
-        }
     }
 }
 

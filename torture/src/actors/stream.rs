@@ -7,13 +7,13 @@ use std::time::Duration;
 
 use client::{Error, Event, Gap, Http, ServerMessage, SseStream};
 use testbed::Random;
-use tokio::time::{Instant, sleep_until, timeout};
+use tokio::time::{sleep_until, timeout};
 
+use super::manner::Manner;
 use super::notebook::{Notebook, Want};
-use super::socket::{Manner, SILENCE_MAX};
+use super::socket::SILENCE_MAX;
 use super::{Desk, Phase, pause};
 use crate::evidence::{Book, Cursor, Note, Since, Started, Transport};
-use crate::workload::index;
 
 /// How long one poll waits.
 const POLL_S: u32 = 2;
@@ -81,7 +81,7 @@ impl Session<'_> {
     /// Until everything has come, or it is time to go elsewhere.
     async fn sse(&mut self, http: &Http) -> Result<(), Error> {
         let mut stream = self.open_sse(http).await?;
-        let leave = self.time_to_leave();
+        let leave = self.reader.manner.time_to_leave(self.random);
         loop {
             let block = tokio::select! {
                 block = timeout(SILENCE_MAX, stream.next_block()) => block.unwrap_or_else(silent)?,
@@ -103,7 +103,7 @@ impl Session<'_> {
             if self.notes.all_ended() {
                 return Ok(());
             }
-            self.dawdle().await;
+            self.reader.manner.dawdle(self.desk, self.random).await;
         }
     }
 
@@ -150,7 +150,7 @@ impl Session<'_> {
         let position = self.notes.position(&channels[0]).map(str::to_owned);
         let since = self.ask_from(position);
         let mut stream = http.stream(&channels, since.as_deref(), &types).await?;
-        let leave = self.time_to_leave();
+        let leave = self.reader.manner.time_to_leave(self.random);
         loop {
             let message = tokio::select! {
                 message = timeout(SILENCE_MAX, stream.next()) => message.unwrap_or_else(silent)?,
@@ -161,7 +161,7 @@ impl Session<'_> {
             if self.notes.all_ended() {
                 return Ok(());
             }
-            self.dawdle().await;
+            self.reader.manner.dawdle(self.desk, self.random).await;
         }
     }
 
@@ -187,7 +187,7 @@ impl Session<'_> {
             self.notes.event(event);
         }
         *self.place = Some(page.cursor);
-        self.dawdle().await;
+        self.reader.manner.dawdle(self.desk, self.random).await;
         Ok(())
     }
 
@@ -240,27 +240,6 @@ impl Session<'_> {
             if !self.notes.ended(&want.channel) {
                 self.notes.asked(&want.channel, since(want));
             }
-        }
-    }
-
-    fn time_to_leave(&mut self) -> Instant {
-        let stay = match self.reader.manner.hop {
-            Some(hop) => hop / 4 + hop.mul_f64(self.random.below(1500) as f64 / 1000.0),
-            None => Duration::from_secs(24 * 3600),
-        };
-        Instant::now() + stay
-    }
-
-    async fn dawdle(&mut self) {
-        let manner = self.reader.manner;
-        if let Some(slow) = manner.slow {
-            self.desk.rest(slow, Phase::Calm).await;
-        }
-        if let Some(stuck) = manner.stuck
-            && self.desk.now() == Phase::Storm
-            && index(self.random, 400) == 0
-        {
-            self.desk.rest(stuck, Phase::Calm).await;
         }
     }
 }

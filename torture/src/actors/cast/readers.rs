@@ -3,9 +3,10 @@
 use std::time::Duration;
 
 use super::super::archive::Archivist;
+use super::super::manner::Manner;
 use super::super::notebook::Want;
 use super::super::pages::Pager;
-use super::super::socket::{Manner, SocketReader};
+use super::super::socket::SocketReader;
 use super::super::stream::StreamReader;
 use super::Casting;
 use crate::evidence::{Since, Transport};
