@@ -6,7 +6,6 @@
 mod bed;
 mod kafka;
 mod outage;
-mod proxy;
 mod retention;
 mod rows;
 mod schema;

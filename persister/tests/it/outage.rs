@@ -2,15 +2,16 @@
 
 use std::time::Duration;
 
+use testbed::{Loss, Proxy};
+
 use crate::bed::{Bed, Instance, eventually};
-use crate::proxy::Proxy;
 use crate::rows::{exactly_once, publish};
 
 async fn behind_a_proxy(bed: &Bed) -> (Proxy, Instance) {
-    let proxy = Proxy::to(bed.database.address()).await;
+    let proxy = Proxy::to(bed.database.address());
     let mut config = bed.config();
     config.batch_rows_max = 50;
-    let instance = bed.start_with(config, bed.database.url_by(proxy.port), None);
+    let instance = bed.start_with(config, bed.database.url_by(proxy.port()), None);
     (proxy, instance)
 }
 
@@ -37,10 +38,10 @@ async fn f53_commits_whose_answer_is_lost_are_neither_lost_nor_doubled() {
     let bed = Bed::embedded(3).await;
     let (proxy, instance) = behind_a_proxy(&bed).await;
     for round in 0..5 {
-        proxy.lose_commits(2);
+        proxy.lose(Loss::Answer, b"COMMIT", 2);
         publish(&bed, round * 100, 100, 9).await;
         eventually("commits lose their answer", async || {
-            proxy.commits_to_lose() == 0
+            proxy.still_to_lose() == 0
         })
         .await;
     }
@@ -57,7 +58,7 @@ async fn a_persister_may_be_started_and_stopped_while_postgresql_is_away() {
     instance.stop().await;
     let mut config = bed.config();
     config.stop_timeout = Duration::from_secs(5);
-    let instance = bed.start_with(config, bed.database.url_by(proxy.port), None);
+    let instance = bed.start_with(config, bed.database.url_by(proxy.port()), None);
     publish(&bed, 0, 20, 3).await;
     proxy.back();
     bed.caught_up().await;

@@ -4,9 +4,9 @@ use std::time::Duration;
 
 use broker::Retention;
 use serde_json::json;
+use testbed::Proxy;
 
 use crate::bed::{Bed, Instance, eventually};
-use crate::proxy::Proxy;
 
 const SMALL: Retention = Retention {
     ms: None,
@@ -103,10 +103,10 @@ async fn f36_alarms_come_at_half_and_four_fifths_of_retention_early_enough_to_lo
     };
     let bed = Bed::embedded_with(1, half_a_minute).await;
     let events = bed.topics.events().to_owned();
-    let proxy = Proxy::to(bed.database.address()).await;
+    let proxy = Proxy::to(bed.database.address());
     let mut config = bed.config();
     config.observe_every = Duration::from_millis(100);
-    let instance = bed.start_with(config, bed.database.url_by(proxy.port), None);
+    let instance = bed.start_with(config, bed.database.url_by(proxy.port()), None);
     bed.append(&events, "42", r#"{"event":"draw","data":1}"#)
         .await;
     bed.caught_up().await;
