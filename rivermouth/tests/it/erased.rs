@@ -3,24 +3,12 @@
 
 use client::{Event, History, ServerMessage};
 use serde_json::json;
-use testbed::{Bed, Node, within};
+use testbed::{Bed, within};
 
 use crate::BINARY;
-use crate::talk::Talk;
+use crate::talk::{Talk, fill};
 
 const CHANNEL: &str = "session.old";
-
-/// Publishes `count` events and gives them as a subscriber saw them.
-async fn fill(bed: &Bed, node: &Node, count: usize) -> Vec<Event> {
-    let mut talk = Talk::open(node, &bed.gm("u1")).await;
-    talk.subscribe(json!({"channel": CHANNEL})).await;
-    let mut events = Vec::new();
-    for number in 0..count {
-        talk.publish(CHANNEL, "draw", json!(number)).await;
-        events.push(talk.event().await);
-    }
-    events
-}
 
 /// Erases everything before the event of this id from Kafka.
 async fn erase_before(bed: &Bed, id: &str) {
@@ -38,7 +26,7 @@ async fn erase_before(bed: &Bed, id: &str) {
 async fn f35_what_kafka_has_erased_comes_from_postgres_as_the_same_bytes() {
     let bed = Bed::on_kafka(BINARY).await;
     let (first, _persister) = tokio::join!(bed.start("fanout"), bed.start("persister"));
-    let events = fill(&bed, &first, 12).await;
+    let events = fill(&bed, &first, CHANNEL, 12).await;
     bed.checker().await.stored().await;
     erase_before(&bed, &events[9].id).await;
     // A node that has seen none of it.
@@ -86,7 +74,7 @@ async fn f35_what_kafka_has_erased_comes_from_postgres_as_the_same_bytes() {
 async fn f35_what_is_erased_everywhere_is_told_as_a_gap_on_every_transport() {
     let bed = Bed::on_kafka(BINARY).await;
     let first = bed.start("fanout").await;
-    let events = fill(&bed, &first, 8).await;
+    let events = fill(&bed, &first, CHANNEL, 8).await;
     erase_before(&bed, &events[5].id).await;
     let node = bed.start("fanout").await;
     let token = bed.gm("u1");

@@ -4,7 +4,7 @@ use std::collections::VecDeque;
 
 use client::{Credential, Endpoint, Event, Refusal, ServerMessage, Socket, SocketOptions};
 use serde_json::{Value, json};
-use testbed::{Node, within};
+use testbed::{Bed, Node, within};
 
 /// A connection whose messages are looked at one by one.
 pub(crate) struct Talk {
@@ -143,4 +143,16 @@ impl Talk {
         assert!(self.call("ping", json!({})).await.unwrap()["serverTime"].is_i64());
         assert!(self.inbox.is_empty(), "{:?}", self.inbox);
     }
+}
+
+/// Publishes `count` events in a channel and gives them as a subscriber saw them.
+pub(crate) async fn fill(bed: &Bed, node: &Node, channel: &str, count: usize) -> Vec<Event> {
+    let mut talk = Talk::open(node, &bed.gm("u1")).await;
+    talk.subscribe(json!({ "channel": channel })).await;
+    let mut events = Vec::new();
+    for number in 0..count {
+        talk.publish(channel, "draw", json!(number)).await;
+        events.push(talk.event().await);
+    }
+    events
 }

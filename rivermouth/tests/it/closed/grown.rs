@@ -3,9 +3,9 @@
 use serde_json::json;
 use testbed::{Bed, Foreign, until};
 
-use super::{CHANNEL, fill, metrics, refused, stored, unready};
+use super::{CHANNEL, metrics, refused, stored, unready};
 use crate::BINARY;
-use crate::talk::Talk;
+use crate::talk::{Talk, fill};
 
 #[tokio::test(flavor = "multi_thread")]
 async fn f34_added_partitions_stop_publishing_and_starts_while_readers_go_on_and_shout() {
@@ -15,7 +15,7 @@ async fn f34_added_partitions_stop_publishing_and_starts_while_readers_go_on_and
         bed.start("ingest"),
         bed.start("persister")
     );
-    fill(&bed, &fanout, 3).await;
+    fill(&bed, &fanout, CHANNEL, 3).await;
     let token = bed.gm("u1");
     let mut talk = Talk::open(&fanout, &token).await;
     talk.subscribe(json!({"channel": CHANNEL})).await;

@@ -7,25 +7,9 @@ mod pins_lost;
 mod recreated;
 mod truncated;
 
-use client::Event;
-use serde_json::json;
 use testbed::{Bed, Exited, Node, until};
 
-use crate::talk::Talk;
-
 const CHANNEL: &str = "session.closed";
-
-/// Publishes `count` events and gives them as a subscriber saw them.
-async fn fill(bed: &Bed, node: &Node, count: usize) -> Vec<Event> {
-    let mut talk = Talk::open(node, &bed.gm("u1")).await;
-    talk.subscribe(json!({"channel": CHANNEL})).await;
-    let mut events = Vec::new();
-    for number in 0..count {
-        talk.publish(CHANNEL, "draw", json!(number)).await;
-        events.push(talk.event().await);
-    }
-    events
-}
 
 /// Waits until PostgreSQL has `count` events of a generation of the topic.
 async fn stored(bed: &Bed, generation: i32, count: i64) {

@@ -5,9 +5,9 @@ use http::Method;
 use serde_json::json;
 use testbed::{Bed, Foreign, until, within};
 
-use super::{CHANNEL, fill, metrics, stored, unready};
+use super::{CHANNEL, metrics, stored, unready};
 use crate::BINARY;
-use crate::talk::Talk;
+use crate::talk::{Talk, fill};
 
 /// Listens until the connection is closed; why it was.
 async fn closed(socket: &mut Socket) -> String {
@@ -35,7 +35,7 @@ async fn f33_a_topic_created_again_under_running_processes_is_neither_read_nor_s
         bed.start("ingest"),
         bed.start("persister")
     );
-    fill(&bed, &fanout, 3).await;
+    fill(&bed, &fanout, CHANNEL, 3).await;
     stored(&bed, 0, 3).await;
     let token = bed.gm("u1");
     let mut talk = Talk::open(&fanout, &token).await;

@@ -3,15 +3,15 @@
 use serde_json::json;
 use testbed::Bed;
 
-use super::{CHANNEL, fill, refused, stored};
+use super::{CHANNEL, refused, stored};
 use crate::BINARY;
-use crate::talk::Talk;
+use crate::talk::{Talk, fill};
 
 #[tokio::test(flavor = "multi_thread")]
 async fn f33_a_state_topic_that_has_forgotten_the_pins_is_refused_until_they_are_made_anew() {
     let bed = Bed::on_kafka(BINARY).await;
     let (mut fanout, mut persister) = tokio::join!(bed.start("fanout"), bed.start("persister"));
-    let old = fill(&bed, &fanout, 3).await;
+    let old = fill(&bed, &fanout, CHANNEL, 3).await;
     stored(&bed, 0, 3).await;
     fanout.terminate().await;
     persister.terminate().await;
@@ -59,6 +59,6 @@ async fn f33_a_state_topic_that_has_forgotten_the_pins_is_refused_until_they_are
             .all(|(old, again)| old.id == again.id && old.data == again.data)
     );
     talk.caught_up(CHANNEL).await;
-    fill(&bed, &fanout, 2).await;
+    fill(&bed, &fanout, CHANNEL, 2).await;
     stored(&bed, 0, 5).await;
 }

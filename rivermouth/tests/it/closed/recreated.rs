@@ -4,9 +4,9 @@ use client::{Event, History};
 use serde_json::json;
 use testbed::{Bed, Node};
 
-use super::{CHANNEL, fill, mending, refused, stored};
+use super::{CHANNEL, mending, refused, stored};
 use crate::BINARY;
-use crate::talk::Talk;
+use crate::talk::{Talk, fill};
 use crate::ways::{Reading, WAYS};
 
 #[tokio::test(flavor = "multi_thread")]
@@ -14,7 +14,7 @@ async fn f33_a_topic_created_again_is_refused_until_repinned_and_then_old_cursor
  {
     let bed = Bed::on_kafka(BINARY).await;
     let (mut fanout, mut persister) = tokio::join!(bed.start("fanout"), bed.start("persister"));
-    let old = fill(&bed, &fanout, 7).await;
+    let old = fill(&bed, &fanout, CHANNEL, 7).await;
     stored(&bed, 0, 7).await;
     fanout.terminate().await;
     persister.terminate().await;
@@ -39,7 +39,7 @@ async fn f33_a_topic_created_again_is_refused_until_repinned_and_then_old_cursor
     assert!(mended.output.contains("generation 1"), "{}", mended.output);
 
     let (fanout, _persister) = tokio::join!(bed.start("fanout"), bed.start("persister"));
-    let new = fill(&bed, &fanout, 3).await;
+    let new = fill(&bed, &fanout, CHANNEL, 3).await;
     for cursor in [&old[0].cursor, &old[6].cursor] {
         every_transport_tells_the_epoch(&bed, &fanout, cursor.as_deref().unwrap(), &new).await;
     }

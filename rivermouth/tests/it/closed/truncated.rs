@@ -3,8 +3,9 @@
 use client::Event;
 use testbed::{Bed, Node, until};
 
-use super::{CHANNEL, fill, metrics, stored};
+use super::{CHANNEL, metrics, stored};
 use crate::BINARY;
+use crate::talk::fill;
 use crate::ways::{Reading, WAYS};
 
 #[tokio::test(flavor = "multi_thread")]
@@ -15,9 +16,9 @@ async fn f32_what_a_log_lost_is_a_gap_to_clients_and_flagged_in_sql_and_nothing_
     let topic = bed.broker().topic("events");
     let partition = schemas::partition_of(b"closed", 4);
     let segment = bed.broker().cluster().segment(1, &topic, partition);
-    let kept = fill(&bed, &fanout, 3).await;
+    let kept = fill(&bed, &fanout, CHANNEL, 3).await;
     let length = std::fs::metadata(&segment).unwrap().len();
-    let lost = fill(&bed, &fanout, 4).await;
+    let lost = fill(&bed, &fanout, CHANNEL, 4).await;
     stored(&bed, 0, 7).await;
 
     // The broker dies and comes back without the end of its file: acknowledged events are gone.
@@ -45,7 +46,7 @@ async fn f32_what_a_log_lost_is_a_gap_to_clients_and_flagged_in_sql_and_nothing_
     assert_eq!(database.number(&flagged).await, 1);
 
     // The log grows again, over the same offsets.
-    let new = fill(&bed, &fanout, 2).await;
+    let new = fill(&bed, &fanout, CHANNEL, 2).await;
     let rest = [&kept[1..], &new].concat();
     every_way_tells_it(&bed, &fanout, (&lost[3], &kept[0]), (&new, &rest)).await;
     // The rows stand as they were.
