@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use client::{Client, Endpoint, Http, Options};
 use tokio::process::Command;
+use tokio::time::{Instant, sleep};
 
 use crate::process::Process;
 use crate::wait::until;
@@ -43,6 +44,29 @@ impl Node {
 
     /// Waits until it is ready; panics with its log when it ends instead.
     pub async fn ready(&mut self) {
+        if let Err(ended) = self.settled().await {
+            panic!("{ended}");
+        }
+    }
+
+    /// Starts it as a supervisor does: again, a second after it has ended by itself, until it is ready or `patience`
+    /// is over. How often it refused to start; `Err` with the end of its log when it never did.
+    pub async fn supervise(&mut self, patience: Duration) -> Result<u32, String> {
+        let deadline = Instant::now() + patience;
+        let mut refused = 0;
+        loop {
+            self.launch();
+            match self.settled().await {
+                Ok(()) => return Ok(refused),
+                Err(ended) if Instant::now() > deadline => return Err(ended),
+                Err(_) => refused += 1,
+            }
+            sleep(Duration::from_secs(1)).await;
+        }
+    }
+
+    /// Waits until it is ready, or has ended: how, and the end of its log.
+    async fn settled(&mut self) -> Result<(), String> {
         let (name, admin) = (
             self.name.clone(),
             self.admin.clone().with_deadline(Duration::from_secs(5)),
@@ -51,22 +75,19 @@ impl Node {
             panic!("{name} was not started")
         };
         until(&format!("{name} to be ready"), || {
-            let ended = process.ended();
-            assert!(
-                ended.is_none(),
-                "{name} ended with {ended:?}: {}",
-                process.tail(25)
-            );
+            let ended = process
+                .ended()
+                .map(|status| format!("{name} ended with {status:?}: {}", process.tail(25)));
             let admin = &admin;
             async move {
-                admin
-                    .get("/readyz")
-                    .await
-                    .ok()
-                    .filter(|answer| answer.status.is_success())
+                if let Some(ended) = ended {
+                    return Some(Err(ended));
+                }
+                let answer = admin.get("/readyz").await.ok()?;
+                answer.status.is_success().then_some(Ok(()))
             }
         })
-        .await;
+        .await
     }
 
     /// `http://127.0.0.1:…`.

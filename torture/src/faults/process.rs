@@ -1,8 +1,8 @@
 //! Faults of our own processes.
 
-use testbed::Random;
+use testbed::{Node, Random};
 
-use super::{Done, Injector, Shows, hold};
+use super::{Done, Injector, RECOVERY_MAX, Shows, hold};
 use crate::workload::any;
 use crate::world::Member;
 
@@ -15,6 +15,17 @@ fn shown(member: &Member) -> Shows {
     }
 }
 
+/// Starts a process again, as often as it takes, and says so when it took more than once. It refuses to start when
+/// what another fault does to a topic just then is more than it puts up with.
+pub(super) async fn start(node: &mut Node) -> String {
+    match node.supervise(RECOVERY_MAX).await {
+        Ok(0) => String::new(),
+        Ok(refused) => format!(" (having refused to start {refused} times)"),
+        // It shows: the paths through this process do not recover.
+        Err(ended) => format!(" (NOT started again: {ended})"),
+    }
+}
+
 /// kill -9, and a new start a moment later.
 pub(super) async fn kill(injector: &Injector, members: &[Member], random: &mut Random) -> Done {
     let member = any(random, members);
@@ -22,9 +33,9 @@ pub(super) async fn kill(injector: &Injector, members: &[Member], random: &mut R
     let from = injector.now();
     node.kill_9().await;
     let ms = hold(random, 0, 4_000).await;
-    node.start().await;
+    let back = start(&mut node).await;
     Done {
-        what: format!("kill -9 {}, back after {ms} ms", member.name),
+        what: format!("kill -9 {}, back after {ms} ms{back}", member.name),
         from,
         shows: shown(member),
     }
@@ -56,7 +67,7 @@ pub(super) async fn roll(injector: &Injector, members: &[Member]) -> Done {
         if !status.success() {
             what += &format!(" ({status})");
         }
-        node.start().await;
+        what += &start(&mut node).await;
     }
     Done {
         what,

@@ -9,6 +9,7 @@ use std::time::Duration;
 use testbed::Random;
 use tokio::time::{Instant, sleep};
 
+use super::process::start;
 use super::{Done, Injector, Shows, hold};
 use crate::settle::complete_to;
 use crate::world::PARTITIONS;
@@ -105,11 +106,12 @@ pub(super) async fn lose(injector: &Injector, random: &mut Random) -> Done {
             world.bed.broker().erase(&topic, partition, read).await;
         }
     }
+    let mut what = format!("events of {ms} ms deleted before they were stored");
     for node in &mut nodes {
-        node.start().await;
+        what += &start(node).await;
     }
     Done {
-        what: format!("events of {ms} ms deleted before they were stored"),
+        what,
         from,
         shows: Shows::Delivery,
     }
