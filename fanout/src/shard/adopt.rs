@@ -123,7 +123,6 @@ impl Shard {
             malformed: None,
             phase: Phase::Open,
             answered: false,
-            handed: 0,
             told_expiring: false,
             dirty: false,
             _guard: guard,

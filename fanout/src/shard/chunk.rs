@@ -7,7 +7,7 @@ use tokio::time::Instant;
 
 use super::{Shard, deliver::is_websocket, deliver::line_of};
 use crate::{
-    chunk::{Chunk, Gap, State},
+    chunk::{Chunk, State},
     mailbox::Mailbox,
     pull::{Command, Pull, Reply, Want},
     sub::{ConnKey, From, Mode, Opening, Step, Sub, SubKey},
@@ -83,11 +83,13 @@ impl Shard {
             if let Some(from) = outlived {
                 let to = self.cursor_of(key, chunk.start);
                 self.tell_gap(key, Some(from), to, server::GapReason::Epoch);
+                self.owe(key, None);
             }
         }
-        if let Some(Gap { from, to, reason }) = chunk.gap {
-            let (from, to) = (self.cursor_of(key, from), self.cursor_of(key, to));
-            self.tell_gap(key, from, to, reason);
+        if let Some(gap) = chunk.gap {
+            let (from, to) = (self.cursor_of(key, gap.from), self.cursor_of(key, gap.to));
+            self.tell_gap(key, from, to, gap.reason);
+            self.owe(key, Some(gap.from));
         }
         if let Some(state) = &chunk.state {
             self.tell_state(key, state);
@@ -97,7 +99,7 @@ impl Shard {
                 return;
             };
             match sub.step(event) {
-                Step::Deliver => self.push_event(index, event, None),
+                Step::Deliver => self.push_durable(key, event),
                 Step::Pass => {}
                 Step::Full => {
                     sub.mode = Mode::Paused;
@@ -160,6 +162,9 @@ impl Shard {
             None => server::subscribed(asked.as_str(), &data),
         };
         self.say(index, line_of(message));
+        // A cursor from before the topic was made anew is none that this one could go on from.
+        let outlived = opening.start.outlived.is_some();
+        self.owe(key, (!outlived).then_some(chunk.start));
     }
 
     /// Streams have no response: the state is an event of its own, after what is gone and before what follows it.

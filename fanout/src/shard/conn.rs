@@ -48,8 +48,6 @@ pub(crate) struct Conn {
     pub(super) phase: Phase,
     /// The client has said goodbye too: the socket goes as soon as everything is written.
     pub(super) answered: bool,
-    /// What the first subscription had when everything was last handed to the socket.
-    pub(super) handed: i64,
     pub(super) told_expiring: bool,
     /// It waits in the shard's list of connections to flush.
     pub(super) dirty: bool,
@@ -108,6 +106,22 @@ impl Conn {
             Wire::Ws(_) => None,
             Wire::Http { form, .. } => Some(*form),
         }
+    }
+
+    /// From where each channel goes on for whoever reads what has been written so far, and then a close: the lowest, where
+    /// several subscriptions read one channel.
+    pub(super) fn places(&self) -> Vec<(Channel, i64)> {
+        let place = |sub: &Sub| match self.out.unsent(sub.serial) {
+            Some(owed) => owed.from,
+            None => sub.opening.is_none().then_some(sub.next),
+        };
+        let subs = self.subs.iter();
+        let mut places: Vec<_> = subs
+            .filter_map(|sub| Some((sub.channel.clone(), place(sub)?)))
+            .collect();
+        places.sort();
+        places.dedup_by(|next, kept| next.0 == kept.0);
+        places
     }
 
     /// Keeps the newest ephemeral event of each sender and name, and all signalling.

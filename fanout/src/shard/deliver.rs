@@ -6,7 +6,7 @@ use bytes::Bytes;
 use protocol::server;
 use schemas::Channel;
 
-use super::{Shard, conn::Conn, conn::Wire};
+use super::{Shard, conn::Conn, conn::Wire, out::Owed};
 use crate::{
     event::{Delivered, sse_block},
     pipe::Form,
@@ -42,12 +42,12 @@ impl Shard {
             match (sub.wanted.passes(event), blocked || behind) {
                 (false, _) => {}
                 (true, true) => conn.conflate(channel, event),
-                (true, false) => self.push_event(key.conn.index, event, None),
+                (true, false) => self.push_event(key.conn.index, event, None, None),
             }
             return;
         }
         match sub.offer(event, full) {
-            Offer::Deliver => self.push_event(key.conn.index, event, None),
+            Offer::Deliver => self.push_durable(key, event),
             Offer::Pass => {}
             Offer::Lag => {
                 let lagging = server::lagging(sub.asked.as_str());
@@ -57,8 +57,23 @@ impl Shard {
         }
     }
 
+    /// Queues an event of a subscription.
+    pub(super) fn push_durable(&mut self, key: SubKey, event: &Arc<Delivered>) {
+        let owed = Owed {
+            sub: key.serial,
+            from: Some(event.offset),
+        };
+        self.push_event(key.conn.index, event, None, Some(owed));
+    }
+
     /// Queues an event in the form the connection's wire speaks; `line` instead of the shared one when given.
-    pub(super) fn push_event(&mut self, index: usize, event: &Arc<Delivered>, line: Option<Bytes>) {
+    pub(super) fn push_event(
+        &mut self,
+        index: usize,
+        event: &Arc<Delivered>,
+        line: Option<Bytes>,
+        owed: Option<Owed>,
+    ) {
         let Some(conn) = self.conns.get_mut(index) else {
             return;
         };
@@ -76,6 +91,9 @@ impl Shard {
         };
         let conn = &mut self.conns[index];
         conn.out.push(bytes);
+        if let Some(owed) = owed {
+            conn.out.owe(owed);
+        }
         self.node.metrics.delivered.inc();
         self.mark(index);
     }
@@ -90,6 +108,16 @@ impl Shard {
             _ => line_of(json),
         };
         self.say(index, bytes);
+    }
+
+    /// The message that was queued last belongs to the subscription, which goes on from `from` without it.
+    pub(super) fn owe(&mut self, key: SubKey, from: Option<i64>) {
+        if let Some(conn) = self.conn(key.conn) {
+            conn.out.owe(Owed {
+                sub: key.serial,
+                from,
+            });
+        }
     }
 
     /// The positions of all channels of a streamed answer.

@@ -13,11 +13,30 @@ const FRAME_MAX: usize = 64 * 1024;
 /// still waits in the queue is shared with others.
 const WRITE_MAX: usize = 64 * 1024;
 
+/// What the reason of a close holds.
+pub(crate) const REASON_MAX: usize = 123;
+
+/// What a message is to the subscription that it belongs to.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Owed {
+    /// The subscription's serial.
+    pub(crate) sub: u64,
+    /// Where the subscription goes on from for whoever got everything before this message. `None`: nowhere, it is told
+    /// of its beginning only now.
+    pub(crate) from: Option<i64>,
+}
+
+#[derive(Debug)]
+struct Queued {
+    message: Bytes,
+    owed: Option<Owed>,
+}
+
 /// The queue of one connection. Empty, it holds no memory.
 #[derive(Debug, Default)]
 pub(crate) struct Out {
     /// Whole messages, each ending in a newline.
-    queue: VecDeque<Bytes>,
+    queue: VecDeque<Queued>,
     queued: usize,
     /// Control frames, ready made: they go between messages.
     control: Vec<u8>,
@@ -49,12 +68,29 @@ impl Out {
 
     pub(crate) fn push(&mut self, message: Bytes) {
         self.queued += message.len();
-        self.queue.push_back(message);
+        self.queue.push_back(Queued {
+            message,
+            owed: None,
+        });
         service::planted!("two_swapped", every 50, {
             if let Some(before) = self.queue.len().checked_sub(2) {
                 self.queue.swap(before, before + 1);
             }
         });
+    }
+
+    /// The message that was queued last belongs to a subscription.
+    pub(crate) fn owe(&mut self, owed: Owed) {
+        if let Some(last) = self.queue.back_mut() {
+            last.owed = Some(owed);
+        }
+    }
+
+    /// The first of the subscription's messages that no byte of has been framed yet: everything before it reaches the
+    /// client before whatever is said from now on.
+    pub(crate) fn unsent(&self, sub: u64) -> Option<Owed> {
+        let mut owed = self.queue.iter().filter_map(|queued| queued.owed);
+        owed.find(|owed| owed.sub == sub)
     }
 
     pub(crate) fn push_control(&mut self, frame: &[u8]) {
@@ -74,7 +110,7 @@ impl Out {
 
     /// The messages, for a wire that does its own framing.
     pub(crate) fn take(&mut self) -> Option<Bytes> {
-        let message = self.queue.pop_front()?;
+        let message = self.queue.pop_front()?.message;
         self.queued -= message.len();
         Some(message)
     }
@@ -120,7 +156,7 @@ impl Out {
         while scratch.len() < WRITE_MAX && !self.queue.is_empty() {
             let mut payload = 0;
             let mut count = 0;
-            for message in &self.queue {
+            for Queued { message, .. } in &self.queue {
                 if count > 0 && payload + message.len() > FRAME_MAX {
                     break;
                 }
@@ -129,8 +165,8 @@ impl Out {
             }
             // The newline of the last message is left out: one message in a frame is just its JSON.
             text_header(scratch, payload - 1);
-            for message in self.queue.drain(..count) {
-                scratch.extend_from_slice(&message);
+            for queued in self.queue.drain(..count) {
+                scratch.extend_from_slice(&queued.message);
             }
             scratch.pop();
             self.queued -= payload;
@@ -175,7 +211,7 @@ fn text_header(into: &mut Vec<u8>, payload: usize) {
 
 /// A close frame; the reason is cut to what a control frame holds.
 pub(crate) fn close_frame(code: u16, reason: &str) -> Vec<u8> {
-    let mut end = reason.len().min(123);
+    let mut end = reason.len().min(REASON_MAX);
     while !reason.is_char_boundary(end) {
         end -= 1;
     }
@@ -296,6 +332,44 @@ mod tests {
             prop_assert_eq!(read, lines);
             prop_assert_eq!(code, Some(3001));
         }
+    }
+
+    #[test]
+    fn a_message_counts_as_sent_once_its_first_byte_is_framed() {
+        let mut out = Out::default();
+        for at in 0..4 {
+            out.push(Bytes::from(format!("{}\n", "x".repeat(40_000))));
+            out.owe(Owed {
+                sub: at as u64 % 2,
+                from: Some(at),
+            });
+        }
+        let from = |out: &Out, sub| out.unsent(sub).map(|owed| owed.from);
+        assert_eq!(
+            (from(&out, 0), from(&out, 1)),
+            (Some(Some(0)), Some(Some(1)))
+        );
+        // Blocks of 64 KiB: the first two frames are made together, and taken in part.
+        let mut socket = Narrow {
+            taken: Vec::new(),
+            room: 10,
+        };
+        out.flush(&mut socket, &mut Vec::new()).unwrap();
+        assert_eq!(
+            (from(&out, 0), from(&out, 1)),
+            (Some(Some(2)), Some(Some(3)))
+        );
+        // So it is in front of a close.
+        out.clear();
+        out.finish(close_frame(3008, "here"));
+        socket.room = usize::MAX;
+        assert_eq!(
+            out.flush(&mut socket, &mut Vec::new()).unwrap(),
+            Flushed::Empty
+        );
+        let (lines, code) = read(socket.taken);
+        assert_eq!((lines.len(), code), (2, Some(3008)));
+        assert_eq!((from(&out, 0), from(&out, 1)), (None, None));
     }
 
     #[test]

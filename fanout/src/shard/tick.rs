@@ -4,7 +4,9 @@ use std::time::{Duration, Instant};
 
 use protocol::{ErrorName, ProtocolError, close, server};
 
-use super::{Shard, conn::Conn, conn::Phase, conn::Wire, deliver::is_websocket, out::PING};
+use super::{
+    Shard, conn::Conn, conn::Phase, conn::Wire, deliver::is_websocket, out::PING, out::REASON_MAX,
+};
 use crate::{pipe::Form, sub::Mode};
 
 /// A comment keeps proxies from cutting a quiet event stream.
@@ -218,14 +220,23 @@ impl crate::node::Node {
         }
     }
 
-    /// The cursor of a stuck connection, as far as the reason of a close holds it.
+    /// The cursor of a stuck connection: from there its subscriptions go on behind what was written to it. Empty where
+    /// none has begun, and for more of them than the reason of a close holds.
     fn where_it_stands(&self, conn: &Conn) -> String {
-        match conn.subs.first() {
-            Some(sub) => {
-                let place = self.directory.durable(&sub.channel);
-                self.tiers.framer.cursor(&sub.channel, &place, conn.handed)
-            }
-            None => String::new(),
+        let places = conn.places().into_iter();
+        let places: Vec<_> = places
+            .map(|(channel, next)| {
+                let place = self.directory.durable(&channel);
+                (channel, self.directory.position(&place, next))
+            })
+            .collect();
+        if places.is_empty() {
+            return String::new();
         }
+        let cursor = self.tiers.framer.cursors.encode_stream(&places);
+        if cursor.len() > REASON_MAX {
+            return String::new();
+        }
+        cursor
     }
 }

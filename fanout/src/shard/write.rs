@@ -73,7 +73,6 @@ impl Shard {
                     conn.spoke = self.now;
                 }
                 conn.stuck_since = None;
-                conn.handed = conn.subs.first().map_or(conn.handed, |s| s.next);
                 if !conn.is_open()
                     && let Wire::Ws(ws) = &conn.wire
                 {
@@ -89,7 +88,7 @@ impl Shard {
                     .any(|s| s.mode == Mode::Ready)
                     .then(|| conn.key(index));
                 for (event, line) in conflated {
-                    self.push_event(index, &event, line);
+                    self.push_event(index, &event, line, None);
                 }
                 self.hungry.extend(hungry);
             }

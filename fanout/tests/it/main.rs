@@ -7,5 +7,6 @@ mod kept;
 mod life;
 mod snapshot;
 mod streams;
+mod stuck;
 mod subscribe;
 mod world;

@@ -19,7 +19,10 @@ use schemas::{
 use serde_json::{Value, json};
 use service::{Health, Metrics, ServeConfig, Shutdown, origin::Origins};
 use tempfile::TempDir;
-use tokio::{net::TcpStream, time::timeout};
+use tokio::{
+    net::{TcpSocket, TcpStream},
+    time::timeout,
+};
 use tokio_tungstenite::{
     WebSocketStream, client_async,
     tungstenite::{Message, client::IntoClientRequest},
@@ -181,7 +184,21 @@ impl World {
         self.handshake(path, None).await
     }
 
+    /// A client whose side takes hardly anything that it does not read.
+    pub(crate) async fn narrow_ws(&self, path: &str, user: &str) -> Ws {
+        let socket = TcpSocket::new_v4().unwrap();
+        socket.set_recv_buffer_size(4_096).unwrap();
+        let socket = socket.connect(self.address).await.unwrap();
+        let offered = format!("rivermouth.v1, bearer.{}", token(user));
+        self.handshake_over(socket, path, Some(offered)).await
+    }
+
     async fn handshake(&self, path: &str, offered: Option<String>) -> Ws {
+        let socket = TcpStream::connect(self.address).await.unwrap();
+        self.handshake_over(socket, path, offered).await
+    }
+
+    async fn handshake_over(&self, socket: TcpStream, path: &str, offered: Option<String>) -> Ws {
         let mut request = format!("ws://{}{path}", self.address)
             .into_client_request()
             .unwrap();
@@ -189,11 +206,11 @@ impl World {
             let name = "sec-websocket-protocol";
             request.headers_mut().insert(name, offered.parse().unwrap());
         }
-        let socket = TcpStream::connect(self.address).await.unwrap();
         let (socket, _) = client_async(request, socket).await.unwrap();
         Ws {
             socket,
             lines: VecDeque::new(),
+            reason: String::new(),
         }
     }
 
@@ -295,6 +312,8 @@ pub(crate) fn token(user: &str) -> String {
 pub(crate) struct Ws {
     pub(crate) socket: WebSocketStream<TcpStream>,
     lines: VecDeque<String>,
+    /// Why the server closed it.
+    pub(crate) reason: String,
 }
 
 impl Ws {
@@ -323,7 +342,12 @@ impl Ws {
                             .map(str::to_owned),
                     );
                 }
-                Some(Ok(Message::Close(frame))) => return Err(frame.map(|f| f.code.into())),
+                Some(Ok(Message::Close(frame))) => {
+                    return Err(frame.map(|frame| {
+                        self.reason = frame.reason.to_string();
+                        frame.code.into()
+                    }));
+                }
                 Some(Ok(_)) => {}
                 Some(Err(_)) | None => return Err(None),
             }
