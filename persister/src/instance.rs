@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use service::{Component, Shutdown};
-use store::{Leases, Place, Shares, StoreError};
+use store::{Leases, Place, Shares, StoreError, Weakness};
 use tokio::sync::{mpsc, oneshot};
 use tokio::task::JoinHandle;
 
@@ -32,7 +32,10 @@ pub enum PersisterError {
         /// The topic.
         topic: String,
     },
-    /// PostgreSQL refuses for good, for example because it was not migrated.
+    /// The tables are not there, or of an earlier version: migrate first.
+    #[error("{code} postgres: {0}; mend it: {mend}", code = .0.code(), mend = .0.mend())]
+    NotMigrated(Weakness),
+    /// PostgreSQL refuses for good, for example because a right is missing.
     #[error(transparent)]
     Store(#[from] StoreError),
     /// A task ended by a defect: start the process again.
@@ -116,20 +119,32 @@ async fn join(
     let owner = format!("persister-{}", uuid::Uuid::now_v7());
     let mut pause = Pause::new();
     loop {
-        let store = shared.ports.store.clone();
-        match Leases::join(store, owner.clone(), shared.config.lease_ttl, places).await {
+        match join_once(shared, &owner, places).await {
             Ok(leases) => return Ok(Some(leases)),
-            Err(error @ StoreError::Retry { .. }) => {
+            Err(PersisterError::Store(error @ StoreError::Retry { .. })) => {
                 ready.failing(error.to_string());
                 tracing::warn!(%error, "waiting for PostgreSQL");
             }
-            Err(error) => return Err(error.into()),
+            Err(error) => return Err(error),
         }
         tokio::select! {
             () = shutdown.started() => return Ok(None),
             () = tokio::time::sleep(pause.longer()) => {}
         }
     }
+}
+
+/// Joins once, in tables that can be worked with.
+async fn join_once(
+    shared: &Shared,
+    owner: &str,
+    places: &[Place],
+) -> Result<Leases, PersisterError> {
+    let store = shared.ports.store.clone();
+    if let Some(weakness) = store.not_migrated().await? {
+        return Err(PersisterError::NotMigrated(weakness));
+    }
+    Ok(Leases::join(store, owner.to_owned(), shared.config.lease_ttl, places).await?)
 }
 
 struct Instance {

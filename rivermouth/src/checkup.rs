@@ -48,7 +48,7 @@ impl From<Weakness> for Finding {
             about: "postgres".to_owned(),
             what: weakness.to_string(),
             mend: weakness.mend().to_owned(),
-            refused: false,
+            refused: matches!(weakness, Weakness::NotMigrated { .. }),
         }
     }
 }
@@ -63,6 +63,14 @@ impl fmt::Display for Finding {
             ..
         } = self;
         write!(f, "{code} {about}: {what}; mend it: {mend}")
+    }
+}
+
+/// Refuses tables that are not there or of an earlier version, for commands that work with them.
+pub(crate) async fn migrated(store: &Store) -> anyhow::Result<()> {
+    match store.not_migrated().await? {
+        Some(weakness) => Err(anyhow::anyhow!("{}", Finding::from(weakness))),
+        None => Ok(()),
     }
 }
 
@@ -191,6 +199,7 @@ mod tests {
         let guide = include_str!("../../docs/OPERATING.md");
         let weaknesses = [
             Weakness::Away(String::new()),
+            Weakness::NotMigrated { missing: 1, all: 1 },
             Weakness::FsyncOff,
             Weakness::FullPageWritesOff,
             Weakness::SynchronousCommitOff,

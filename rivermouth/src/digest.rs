@@ -6,8 +6,8 @@ use service::settings::SettingsError;
 use service::telemetry::{self, LogFormat};
 use store::{DAY_MS, Digest, Store, StoreOptions};
 
-use crate::parts;
 use crate::settings::postgres::PostgresArgs;
+use crate::{checkup, parts};
 
 #[derive(Args, Clone, Debug)]
 #[command(after_help = "\
@@ -45,6 +45,7 @@ pub(crate) async fn run(args: DigestArgs) -> anyhow::Result<()> {
 }
 
 async fn print(store: &Store, from: Option<i64>, to: Option<i64>) -> anyhow::Result<()> {
+    checkup::migrated(store).await?;
     let Some((first, last)) = store.days_stored().await? else {
         return Ok(());
     };

@@ -12,6 +12,7 @@ use service::telemetry::{self, LogFormat};
 use service::{Health, Metrics, Shutdown};
 use store::{Order, Rebuild, Store};
 
+use crate::checkup;
 use crate::parts::{self, Ground};
 use crate::settings::kafka::KafkaArgs;
 use crate::settings::postgres::PostgresArgs;
@@ -61,6 +62,7 @@ pub(crate) async fn run(mut args: RebuildArgs) -> anyhow::Result<()> {
     telemetry::init("warn", LogFormat::Auto)?;
     let log = parts::kafka(kafka).await?;
     let store = parts::store(&url, args.postgres.options("rebuild")).await?;
+    checkup::migrated(&store).await?;
     let stop = Shutdown::new();
     stop.on_signals().context("listening for signals")?;
     let Some(ground) = Ground::lay(log, &args.kafka, &stop).await? else {

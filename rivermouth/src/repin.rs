@@ -10,7 +10,7 @@ use std::time::Duration;
 use crate::settings::SettingsError;
 use crate::settings::kafka::KafkaArgs;
 use crate::settings::postgres::PostgresArgs;
-use crate::{parts, topics};
+use crate::{checkup, parts, topics};
 
 /// Letting go of the log takes no longer.
 const CLOSE: Duration = Duration::from_secs(5);
@@ -126,7 +126,11 @@ async fn generations(args: &RepinArgs) -> anyhow::Result<std::collections::BTree
         return Ok(std::collections::BTreeMap::new());
     };
     let store = parts::store(&url, args.postgres.options("repin")).await?;
-    let generations = store.generations().await;
+    let generations = async {
+        checkup::migrated(&store).await?;
+        Ok(store.generations().await?)
+    };
+    let generations = generations.await;
     store.close().await;
-    Ok(generations?)
+    generations
 }

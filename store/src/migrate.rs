@@ -5,7 +5,7 @@ use std::time::Duration;
 use sqlx::migrate::{MigrateError, Migrator};
 use sqlx::{Connection, PgConnection};
 
-use crate::{Store, StoreError};
+use crate::{Store, StoreError, Weakness};
 
 static MIGRATIONS: Migrator = sqlx::migrate!("../migrations");
 
@@ -18,6 +18,11 @@ const CONNECT: Duration = Duration::from_secs(10);
 
 /// Unique keys in which null equals null came with PostgreSQL 15.
 const VERSION_MIN: i32 = 150_000;
+
+/// The SQLSTATE of a table, or its schema, that is not there.
+const NO_TABLE: &str = "42P01";
+/// That of a table, or its schema, that this role may not read.
+const NO_RIGHT: &str = "42501";
 
 const DURING: &str = "migrating the database";
 
@@ -44,6 +49,39 @@ impl Store {
             tracing::debug!(%error, "closing the migrating connection failed");
         }
         migrated
+    }
+
+    /// Whether the tables are those of this version or of a later one: [`Weakness::NotMigrated`] when they are not, which
+    /// `rivermouth migrate` mends. `None`, too, for a role that may not know.
+    ///
+    /// # Errors
+    /// [`StoreError::Retry`] while PostgreSQL is away.
+    pub async fn not_migrated(&self) -> Result<Option<Weakness>, StoreError> {
+        const LOOKING: &str = "looking at the tables";
+        self.within(LOOKING, async {
+            let asked = sqlx::query_scalar(
+                "select version from rivermouth.schema_migrations where success",
+            )
+            .fetch_all(&self.pool)
+            .await;
+            let applied: Vec<i64> = match asked {
+                Ok(applied) => applied,
+                Err(sqlx::Error::Database(error)) if error.code().as_deref() == Some(NO_TABLE) => {
+                    Vec::new()
+                }
+                Err(sqlx::Error::Database(error)) if error.code().as_deref() == Some(NO_RIGHT) => {
+                    return Ok(None);
+                }
+                Err(error) => return Err(StoreError::from_sqlx(LOOKING, error)),
+            };
+            let all = MIGRATIONS.iter().count();
+            let missing = MIGRATIONS
+                .iter()
+                .filter(|migration| !applied.contains(&migration.version))
+                .count();
+            Ok((missing > 0).then_some(Weakness::NotMigrated { missing, all }))
+        })
+        .await
     }
 }
 

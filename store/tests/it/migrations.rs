@@ -1,7 +1,7 @@
 //! Migrations: by several at once, repeated, and everything they make is explained.
 
 use store::testing::Database;
-use store::{Store, StoreOptions};
+use store::{Store, StoreOptions, Weakness};
 
 #[tokio::test(flavor = "multi_thread")]
 async fn any_number_of_instances_may_migrate_at_once() {
@@ -66,6 +66,38 @@ async fn a_database_ahead_of_this_version_is_left_alone() {
         .execute("insert into rivermouth.schema_migrations (version, description, success, checksum, execution_time) values (9999, 'later', true, '', 0)")
         .await;
     store.migrate().await.unwrap();
+}
+
+#[tokio::test]
+async fn tables_that_are_missing_or_older_are_told_and_those_of_a_later_version_are_not() {
+    let database = Database::create().await;
+    let store = database.store().await;
+    let told = async || store.not_migrated().await.unwrap();
+    let missing = told().await.unwrap();
+    assert_eq!(
+        (missing.code(), missing.to_string().as_str(), missing.mend()),
+        (
+            "NOT_MIGRATED",
+            "the tables are not there",
+            "rivermouth migrate"
+        )
+    );
+    assert!(store.weaknesses().await.contains(&missing));
+    store.migrate().await.unwrap();
+    assert_eq!(told().await, None);
+    database
+        .execute("insert into rivermouth.schema_migrations (version, description, success, checksum, execution_time) values (9999, 'later', true, '', 0)")
+        .await;
+    assert_eq!(told().await, None);
+    database
+        .execute("delete from rivermouth.schema_migrations where version = 3")
+        .await;
+    let older = told().await.unwrap();
+    assert!(
+        matches!(older, Weakness::NotMigrated { missing: 1, all } if all > 3),
+        "{older:?}"
+    );
+    assert!(older.to_string().contains("earlier version"), "{older}");
 }
 
 #[tokio::test]

@@ -6,6 +6,7 @@ mod noticed;
 mod pins_lost;
 mod recreated;
 mod truncated;
+mod unmigrated;
 
 use testbed::{Bed, Exited, Node, until};
 
