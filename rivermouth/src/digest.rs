@@ -1,6 +1,5 @@
 //! `rivermouth digest`: what the tables hold, day by day, in a form that can be compared.
 
-use anyhow::bail;
 use clap::Args;
 use service::settings::SettingsError;
 use service::telemetry::{self, LogFormat};
@@ -33,6 +32,9 @@ pub(crate) struct DigestArgs {
 pub(crate) async fn run(args: DigestArgs) -> anyhow::Result<()> {
     let url = args.postgres.required()?;
     let (from, to) = (day("from", args.from)?, day("to", args.to)?);
+    if from.zip(to).is_some_and(|(from, to)| from > to) {
+        return Err(SettingsError::value("from", "it is after the day of --to").into());
+    }
     telemetry::init("warn", LogFormat::Auto)?;
     let options = StoreOptions {
         connections_max: 2,
@@ -50,9 +52,6 @@ async fn print(store: &Store, from: Option<i64>, to: Option<i64>) -> anyhow::Res
         return Ok(());
     };
     let (first, last) = (from.unwrap_or(first), to.unwrap_or(last));
-    if first > last {
-        bail!("there are no days between these two");
-    }
     for at_ms in (first..=last).step_by(usize::try_from(DAY_MS)?) {
         for digest in store.digests(at_ms).await? {
             println!("{}", line(&digest));

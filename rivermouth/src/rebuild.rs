@@ -56,7 +56,14 @@ pub(crate) struct RebuildArgs {
 pub(crate) async fn run(mut args: RebuildArgs) -> anyhow::Result<()> {
     // What is missing is not to be made by a rebuild.
     args.kafka.create_topics = false;
-    args.kafka.topics()?;
+    let names = args.kafka.topics()?;
+    if let Some(topic) = &args.topic
+        && !names.durable().contains(&topic.as_str())
+        && topic != names.state()
+    {
+        let reason = format!("{topic} is no topic whose records are stored");
+        return Err(SettingsError::value("topic", reason).into());
+    }
     let kafka = args.kafka.required("rivermouth-rebuild")?;
     let url = args.postgres.required()?;
     telemetry::init("warn", LogFormat::Auto)?;
@@ -96,7 +103,8 @@ fn ports(
     Ok((PersisterConfig::new(&ground.topics), ports))
 }
 
-/// Orders what is to be rebuilt, unless an earlier order is not done yet. `false`: there is nothing to do.
+/// Orders what is to be rebuilt, unless an earlier order is not done yet. `false`: there is nothing to do, or nobody
+/// said that it is to be done.
 async fn order(
     args: &RebuildArgs,
     config: &PersisterConfig,
@@ -121,7 +129,8 @@ async fn order(
         return Ok(false);
     }
     if !args.yes {
-        return Err(SettingsError::value("yes", "nothing was done; say --yes to do it").into());
+        println!("nothing was done; say --yes to do it");
+        return Ok(false);
     }
     ports.store.order_rebuilds(&orders).await?;
     Ok(true)

@@ -99,6 +99,16 @@ fn every_bad_setting_is_64_and_named() {
             &[("RIVERMOUTH_TOKEN", "x")],
             "since",
         ),
+        (
+            &["rebuild", "--topic", "nope"],
+            &[KAFKA, DATABASE],
+            "topic: nope",
+        ),
+        (
+            &["digest", "--from", "2026-11-02", "--to", "2026-11-01"],
+            &[DATABASE],
+            "from",
+        ),
         (&["nonsense"], &[], "nonsense"),
         (&[], &[], "Usage"),
     ];

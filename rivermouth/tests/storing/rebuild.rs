@@ -109,12 +109,10 @@ async fn rebuilt_tables_are_the_same_though_persisters_run_and_rebuilds_are_kill
     let dead = bed.checker().await.topic("deadletter").await.len();
 
     let asked = bed.run(&["rebuild"]).await;
-    assert_eq!(asked.status.code(), Some(64), "{}", asked.output);
-    assert!(
-        asked.output.contains("records to store again"),
-        "{}",
-        asked.output
-    );
+    assert_eq!(asked.status.code(), Some(0), "{}", asked.output);
+    for told in ["records to store again", "nothing was done"] {
+        assert!(asked.output.contains(told), "{}", asked.output);
+    }
     let database = bed.database();
     let ordered = "select count(*) from rivermouth.offsets where rebuild_to is not null";
     assert_eq!(database.number(ordered).await, 0, "nothing was done");
