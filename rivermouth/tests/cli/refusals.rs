@@ -150,6 +150,10 @@ fn bad_settings_are_told_before_a_port_is_bound() {
     );
     assert_eq!(status, Some(1), "{text}");
     assert!(text.contains("cannot listen on 127.0.0.1"), "{text}");
+    assert!(
+        !text.contains("gapless"),
+        "what librdkafka says at every start is known: {text}"
+    );
 }
 
 #[test]
