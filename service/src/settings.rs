@@ -221,6 +221,17 @@ pub fn duration(text: &str) -> Result<std::time::Duration, String> {
         .ok_or_else(|| "a duration that long has no meaning".to_owned())
 }
 
+/// As [`duration`], for settings that mean never, always or at once when they are nothing at all.
+///
+/// # Errors
+/// A sentence for the person who wrote it.
+pub fn duration_above_zero(text: &str) -> Result<std::time::Duration, String> {
+    match duration(text) {
+        Ok(duration) if duration.is_zero() => Err("it must be longer than 0".to_owned()),
+        duration => duration,
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use clap::{Args as _, FromArgMatches as _};
@@ -291,6 +302,9 @@ mod tests {
         assert_eq!(duration("250ms"), Ok(Duration::from_millis(250)));
         assert_eq!(duration("7d"), Ok(Duration::from_secs(604_800)));
         assert!(duration("10").is_err() && duration("s").is_err());
+        assert_eq!(duration("0s"), Ok(Duration::ZERO));
+        assert!(duration_above_zero("0s").is_err() && duration_above_zero("0").is_err());
+        assert_eq!(duration_above_zero("1ms"), Ok(Duration::from_millis(1)));
     }
 
     #[test]

@@ -7,7 +7,7 @@ use std::time::Duration;
 use broker::{KafkaConfig, TopicSpec};
 use clap::Args;
 use schemas::Topics;
-use service::settings::duration;
+use service::settings::{duration, duration_above_zero};
 use service::{SchemaRegistry, Secret};
 
 use super::{SettingsError, secret_from_file};
@@ -70,21 +70,21 @@ pub(crate) struct KafkaArgs {
         env = "RIVERMOUTH_REPLICATION",
         default_value_t = -1,
         allow_negative_numbers = true,
-        value_parser = clap::value_parser!(i16).range(-1..=32),
+        value_parser = replicas,
         value_name = "COUNT"
     )]
     pub(crate) replication: i16,
 
     /// How long durable events and jobs stay in the log when their topics are made
-    #[arg(long, env = "RIVERMOUTH_EVENTS_RETENTION", default_value = "7d", value_parser = duration, value_name = "DURATION")]
+    #[arg(long, env = "RIVERMOUTH_EVENTS_RETENTION", default_value = "7d", value_parser = duration_above_zero, value_name = "DURATION")]
     pub(crate) events_retention: Duration,
 
     /// How long ephemeral events stay in the log when their topic is made
-    #[arg(long, env = "RIVERMOUTH_SIGNALS_RETENTION", default_value = "10m", value_parser = duration, value_name = "DURATION")]
+    #[arg(long, env = "RIVERMOUTH_SIGNALS_RETENTION", default_value = "10m", value_parser = duration_above_zero, value_name = "DURATION")]
     pub(crate) signals_retention: Duration,
 
     /// How long unreadable records stay in the dead-letter topic when it is made
-    #[arg(long, env = "RIVERMOUTH_DEADLETTER_RETENTION", default_value = "30d", value_parser = duration, value_name = "DURATION")]
+    #[arg(long, env = "RIVERMOUTH_DEADLETTER_RETENTION", default_value = "30d", value_parser = duration_above_zero, value_name = "DURATION")]
     pub(crate) deadletter_retention: Duration,
 
     /// How often the topics are compared with what was pinned; a topic that was created again, or got more
@@ -93,7 +93,7 @@ pub(crate) struct KafkaArgs {
         long,
         env = "RIVERMOUTH_TOPIC_CHECK_INTERVAL",
         default_value = "2s",
-        value_parser = duration,
+        value_parser = duration_above_zero,
         value_name = "DURATION"
     )]
     pub(crate) topic_check_interval: Duration,
@@ -103,12 +103,13 @@ pub(crate) struct KafkaArgs {
         long,
         env = "RIVERMOUTH_SETTINGS_CHECK_INTERVAL",
         default_value = "60s",
-        value_parser = duration,
+        value_parser = duration_above_zero,
         value_name = "DURATION"
     )]
     pub(crate) settings_check_interval: Duration,
 
-    /// How long the persisters may be away without losing rows; topics that keep records for less are warned of
+    /// How long the persisters may be away without losing rows; topics that keep records for less are
+    /// warned of, with 0s none are
     #[arg(
         long,
         env = "RIVERMOUTH_OUTAGE_BUDGET",
@@ -127,6 +128,14 @@ pub(crate) struct KafkaArgs {
         value_name = "URL"
     )]
     pub(crate) schema_registry_url: Option<Secret>,
+}
+
+/// A number of replicas, or -1 for the broker's default.
+fn replicas(text: &str) -> Result<i16, String> {
+    match text.parse() {
+        Ok(replicas @ (-1 | 1..=32)) => Ok(replicas),
+        _ => Err("it is -1, or a number from 1 to 32".to_owned()),
+    }
 }
 
 impl KafkaArgs {

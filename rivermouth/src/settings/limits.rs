@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use clap::Args;
 use protocol::{Limits, Rate};
-use service::settings::duration;
+use service::settings::duration_above_zero;
 
 #[derive(Args, Clone, Debug)]
 #[command(next_help_heading = "Limits")]
@@ -70,19 +70,19 @@ pub(crate) struct LimitsArgs {
     queue_kib: u32,
 
     /// Silence after which a connection is pinged
-    #[arg(long, env = "RIVERMOUTH_HEARTBEAT_INTERVAL", default_value = "25s", value_parser = duration, value_name = "TIME")]
+    #[arg(long, env = "RIVERMOUTH_HEARTBEAT_INTERVAL", default_value = "25s", value_parser = duration_above_zero, value_name = "TIME")]
     heartbeat_interval: Duration,
 
     /// Silence after which a connection counts as dead
-    #[arg(long, env = "RIVERMOUTH_HEARTBEAT_TIMEOUT", default_value = "60s", value_parser = duration, value_name = "TIME")]
+    #[arg(long, env = "RIVERMOUTH_HEARTBEAT_TIMEOUT", default_value = "60s", value_parser = duration_above_zero, value_name = "TIME")]
     heartbeat_timeout: Duration,
 
     /// How long something may be owed to a client that reads nothing, before it is closed with its cursor
-    #[arg(long, env = "RIVERMOUTH_STUCK_TIMEOUT", default_value = "60s", value_parser = duration, value_name = "TIME")]
+    #[arg(long, env = "RIVERMOUTH_STUCK_TIMEOUT", default_value = "60s", value_parser = duration_above_zero, value_name = "TIME")]
     stuck_timeout: Duration,
 
     /// How long a request may take before it is answered with an error
-    #[arg(long, env = "RIVERMOUTH_REQUEST_TIMEOUT", default_value = "5s", value_parser = duration, value_name = "TIME")]
+    #[arg(long, env = "RIVERMOUTH_REQUEST_TIMEOUT", default_value = "5s", value_parser = duration_above_zero, value_name = "TIME")]
     request_timeout: Duration,
 }
 

@@ -123,6 +123,81 @@ fn every_bad_setting_is_64_and_named() {
 }
 
 #[test]
+fn what_makes_no_sense_at_nothing_is_64_and_named_wherever_it_was_set() {
+    for flag in [
+        "--heartbeat-interval",
+        "--heartbeat-timeout",
+        "--stuck-timeout",
+        "--request-timeout",
+        "--topic-check-interval",
+        "--settings-check-interval",
+        "--events-retention",
+        "--signals-retention",
+        "--deadletter-retention",
+    ] {
+        let (status, text) = said(&["fanout", flag, "0s"], &[KAFKA, JWT]);
+        assert_eq!(status, Some(64), "{flag}: {text}");
+        assert!(
+            text.contains(flag) && text.contains("longer than 0"),
+            "{flag}: {text}"
+        );
+    }
+    for flag in [
+        "--replication",
+        "--partitions",
+        "--database-connections",
+        "--connections-max",
+        "--connections-per-ip-max",
+        "--publishes-per-second",
+        "--publish-burst",
+        "--chat-per-minute",
+        "--subscriptions-max",
+        "--queue-kib",
+        "--ring-mib",
+    ] {
+        let (status, text) = said(&["fanout", flag, "0"], &[KAFKA, JWT]);
+        assert_eq!(status, Some(64), "{flag}: {text}");
+        assert!(text.contains(flag), "{flag}: {text}");
+    }
+    let variable = ("RIVERMOUTH_REQUEST_TIMEOUT", "0ms");
+    let (status, text) = said(&["fanout"], &[KAFKA, JWT, variable]);
+    assert_eq!(status, Some(64), "{text}");
+    assert!(text.contains("--request-timeout"), "{text}");
+    let dir = Dir::new();
+    let file = dir.path().join("rivermouth.toml");
+    std::fs::write(&file, "stuck-timeout = \"0s\"").unwrap();
+    let (status, text) = said(
+        &["fanout", "--config", file.to_str().unwrap()],
+        &[KAFKA, JWT],
+    );
+    assert_eq!(status, Some(64), "{text}");
+    assert!(text.contains("--stuck-timeout"), "{text}");
+}
+
+#[test]
+fn what_means_something_at_nothing_is_taken() {
+    // Nothing but the port that is taken is wrong with it.
+    let taken = TcpListener::bind("127.0.0.1:0").unwrap();
+    let port = taken.local_addr().unwrap().port().to_string();
+    let at = ["--metrics-bind", "127.0.0.1", "--metrics-port", &port];
+    for (flag, nothing) in [
+        ("--drain-pause", "0s"),
+        ("--drain-spread", "0s"),
+        ("--outage-budget", "0s"),
+        ("--shards", "0"),
+        ("--realtime-port", "0"),
+        ("--replication", "-1"),
+    ] {
+        let (status, text) = said(
+            &[&["fanout"], &at[..], &[flag, nothing]].concat(),
+            &[KAFKA, JWT],
+        );
+        assert_eq!(status, Some(1), "{flag}: {text}");
+        assert!(text.contains("cannot listen"), "{flag}: {text}");
+    }
+}
+
+#[test]
 fn bad_settings_are_told_before_a_port_is_bound() {
     // Were the port bound first, this would fail with 1: it is taken.
     let taken = TcpListener::bind("127.0.0.1:0").unwrap();
