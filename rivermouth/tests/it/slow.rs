@@ -291,8 +291,8 @@ async fn f44_a_thousand_slow_readers_cost_little_memory_and_get_everything_later
     }
 }
 
-/// Nothing is taken for the configured time: closed with 3008, and the reason is a cursor from which it goes on
-/// without a loss.
+/// Nothing is taken for the configured time: closed with 3008, and the reason is the cursor from which it goes on
+/// without a loss or a repetition.
 #[tokio::test(flavor = "multi_thread")]
 async fn f45_a_stuck_reader_is_closed_with_its_cursor_after_the_configured_time_and_resumes_there()
 {
@@ -369,10 +369,10 @@ async fn f45_a_stuck_reader_is_closed_with_its_cursor_after_the_configured_time_
         taken == whole[..taken.len()],
         "what it took is what everybody got"
     );
-    // The reason names a place that it has passed or stands at, so that nothing is lost by resuming there.
+    // The reason names the place behind them: nothing is lost by resuming there, and nothing comes twice.
     let here = taken.last().and_then(|event| event.cursor.clone());
     assert!(
-        here.as_deref().is_none_or(|here| reason.as_str() <= here),
+        here.as_deref().is_none_or(|here| here <= reason.as_str()),
         "{reason} {here:?}"
     );
     let mut again = crate::talk::Talk::open(&node, &token).await;
@@ -383,5 +383,6 @@ async fn f45_a_stuck_reader_is_closed_with_its_cursor_after_the_configured_time_
         .iter()
         .position(|event| event.cursor.as_deref() > Some(reason.as_str()))
         .unwrap();
+    assert_eq!(from, taken.len(), "{reason} {here:?}");
     assert!(again.events(whole.len() - from).await == whole[from..]);
 }
