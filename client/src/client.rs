@@ -16,6 +16,7 @@ use crate::driver::Driver;
 use crate::endpoint::Endpoint;
 use crate::error::Error;
 use crate::message::Connected;
+use crate::outage::{Outage, Report};
 use crate::publish::{Publish, Published};
 use crate::socket::SocketOptions;
 use crate::subscriptions::{Item, Subscribe};
@@ -102,6 +103,7 @@ pub(crate) enum State {
 pub struct Client {
     commands: mpsc::Sender<Command>,
     state: watch::Receiver<State>,
+    outage: Report,
     counters: Arc<Counters>,
     ids: Arc<AtomicU64>,
     request_timeout: Duration,
@@ -115,12 +117,16 @@ impl Client {
         }
         let (commands, queue) = mpsc::channel(COMMANDS_MAX);
         let (reporter, state) = watch::channel(State::Connecting);
+        let outage = Outage::new();
+        let report = outage.report();
         let counters = Arc::new(Counters::default());
         let request_timeout = options.request_timeout;
-        tokio::spawn(Driver::new(options, queue, reporter, Arc::clone(&counters)).run());
+        let driver = Driver::new(options, queue, (reporter, outage), Arc::clone(&counters));
+        tokio::spawn(driver.run());
         Ok(Client {
             commands,
             state,
+            outage: report,
             counters,
             ids: Arc::default(),
             request_timeout,
@@ -151,6 +157,12 @@ impl Client {
         timeout(patience, waiting)
             .await
             .unwrap_or(Err(Error::Timeout(patience)))
+    }
+
+    /// Why there is no connection, while there is none: changes once when an outage begins and once when it is over.
+    /// `None` too while the first connection is being made. The sender goes with the client.
+    pub fn outage(&self) -> watch::Receiver<Option<Error>> {
+        self.outage.clone()
     }
 
     /// Subscribes and waits for the server's answer. A second subscription to a channel replaces the first.

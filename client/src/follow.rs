@@ -5,6 +5,7 @@ use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
 
+use tokio::sync::watch;
 use tokio::time::sleep;
 use tracing::debug;
 
@@ -15,6 +16,7 @@ use crate::endpoint::Endpoint;
 use crate::error::Error;
 use crate::http::Http;
 use crate::message::{Event, ServerMessage};
+use crate::outage::Outage;
 use crate::reading::{Lines, SseStream};
 use crate::subscriptions::{Item, Since};
 
@@ -99,6 +101,7 @@ pub struct Follower {
     options: FollowOptions,
     http: Http,
     open: Open,
+    outage: Outage,
     backoff: Backoff,
     attempt: usize,
     /// The last stream cursor that the server gave, and what was asked for before it gave one.
@@ -135,6 +138,7 @@ impl Follower {
         Ok(Follower {
             http,
             open: Open::Nothing,
+            outage: Outage::new(),
             backoff,
             attempt: 0,
             position,
@@ -158,6 +162,12 @@ impl Follower {
         self.chains.get(channel).and_then(Chain::position)
     }
 
+    /// Why nothing is being read, while a connection is missing: changes once when an outage begins and once when it is
+    /// over (for polls: with the first answer). The sender goes with the follower.
+    pub fn outage(&self) -> watch::Receiver<Option<Error>> {
+        self.outage.report()
+    }
+
     /// The next item and its channel. Broken connections are made again; an error is final. Cancel safe.
     pub async fn next(&mut self) -> Result<(String, Item), Error> {
         loop {
@@ -168,6 +178,7 @@ impl Follower {
                 Ok(()) => {}
                 Err(error) if error.is_retryable() => {
                     debug!(%error, "reading is interrupted");
+                    self.outage.goes_on(&error);
                     self.open = Open::Nothing;
                     self.attempt += 1;
                     if self.backoff.attempts() > 0
@@ -185,7 +196,11 @@ impl Follower {
 
     async fn step(&mut self) -> Result<(), Error> {
         let message = match &mut self.open {
-            Open::Nothing => return self.connect().await,
+            Open::Nothing => {
+                self.connect().await?;
+                self.outage.is_over();
+                return Ok(());
+            }
             Open::Sse(stream) => {
                 let message = stream.next().await?;
                 let id = stream.last_event_id().map(str::to_owned);

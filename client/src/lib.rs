@@ -23,6 +23,7 @@ mod error;
 mod follow;
 mod http;
 mod message;
+mod outage;
 pub mod outbox;
 mod publish;
 mod query;

@@ -1,19 +1,24 @@
 //! `rivermouth tail`: follows channels over any transport and prints what comes.
 
 use std::collections::HashMap;
+use std::convert::Infallible;
 use std::io::Write as _;
+use std::time::Duration;
 
 use anyhow::bail;
 use clap::{Args, ValueEnum};
 use client::{
-    Client, Event, FollowOptions, Follower, Item, Options, Since, Subscribe, Subscription,
+    Client, Error, Event, FollowOptions, Follower, Item, Options, Since, Subscribe, Subscription,
     Transport,
 };
 use service::settings::SettingsError;
-use tokio::sync::mpsc;
+use tokio::sync::{mpsc, watch};
 use tokio::task::JoinSet;
 
 use crate::target::{TargetArgs, explain};
+
+/// A server that is away is waited for; whoever sits at the terminal is told and decides.
+const FOREVER: Duration = Duration::MAX;
 
 #[derive(Args, Clone, Debug)]
 #[command(after_help = "\
@@ -26,7 +31,8 @@ Examples:
   rivermouth tail session.42 --since 1---…        (a cursor, as printed by --json)
 
 A line is: time (UTC), channel, event, user, data. What is no event (caught up, gap, reconnecting) goes to
-standard error. A lost connection is made again and goes on after the last event printed.")]
+standard error. A server that is away is waited for, and a lost connection is made again and goes on after the last
+event printed; both are said once.")]
 pub(crate) struct TailArgs {
     /// The channels, 1 to 64
     #[arg(required = true, num_args = 1..=64, value_name = "CHANNEL")]
@@ -103,7 +109,21 @@ async fn over_socket(args: &TailArgs, since: Since, printer: &mut Printer) -> an
     }
     let token = args.target.token()?;
     let options = Options::new(vec![args.target.endpoint()?], token.expose());
-    let client = Client::connect(options).await.map_err(|e| explain(&e))?;
+    let client = Client::start(options).map_err(|e| explain(&e))?;
+    let outage = client.outage();
+    tokio::select! {
+        ended = print(client, args, since, printer) => ended,
+        never = tell(&args.target.url, outage) => match never {},
+    }
+}
+
+async fn print(
+    client: Client,
+    args: &TailArgs,
+    since: Since,
+    printer: &mut Printer,
+) -> anyhow::Result<()> {
+    client.ready(FOREVER).await.map_err(|e| explain(&e))?;
     let (sender, mut items) = mpsc::channel(256);
     let mut printed = HashMap::new();
     let mut followed = JoinSet::new();
@@ -133,6 +153,28 @@ async fn over_socket(args: &TailArgs, since: Since, printer: &mut Printer) -> an
     while followed.join_next().await.is_some() {}
     client.close().await;
     Ok(())
+}
+
+/// Says once for each outage that there is one, and when it is over.
+async fn tell(url: &str, mut outage: watch::Receiver<Option<Error>>) -> Infallible {
+    let mut told = false;
+    while outage.changed().await.is_ok() {
+        let why = outage.borrow_and_update().clone();
+        let before = std::mem::replace(&mut told, why.is_some());
+        match why {
+            Some(Error::Lost(why)) => {
+                eprintln!("no connection to {url} ({}), trying again", plain(&why));
+            }
+            Some(why) => {
+                let why = explain(&why).to_string();
+                eprintln!("no connection to {url} ({}), trying again", plain(&why));
+            }
+            None if before => eprintln!("connected to {url}"),
+            None => {}
+        }
+    }
+    // Whoever reads finds its own end.
+    std::future::pending().await
 }
 
 /// The position after what was just printed; at the beginning too, so that a start before the first event counts.
@@ -191,11 +233,18 @@ async fn over_http(
     );
     options.types.clone_from(&args.types);
     let mut follower = Follower::new(options).map_err(|e| explain(&e))?;
-    loop {
-        let (channel, item) = follower.next().await.map_err(|e| explain(&e))?;
-        if printer.item(&channel, item)?.is_break() {
-            return Ok(());
+    let outage = follower.outage();
+    let print = async {
+        loop {
+            let (channel, item) = follower.next().await.map_err(|e| explain(&e))?;
+            if printer.item(&channel, item)?.is_break() {
+                return Ok(());
+            }
         }
+    };
+    tokio::select! {
+        ended = print => ended,
+        never = tell(&args.target.url, outage) => match never {},
     }
 }
 
@@ -245,9 +294,8 @@ impl Printer {
             Item::CaughtUp { .. } => eprintln!("{channel}: caught up"),
             Item::Gap(gap) => eprintln!("{channel}: a part is gone ({})", plain(&gap.reason)),
             Item::Lagging => eprintln!("{channel}: falling behind, reading from the log"),
-            Item::Disconnected(why) => {
-                eprintln!("{channel}: connection lost ({}), trying again", plain(&why))
-            }
+            // Said once for all channels.
+            Item::Disconnected(_) => {}
             Item::Ended(error) => {
                 let error = explain(&error);
                 bail!("{channel}: {error}");

@@ -22,6 +22,7 @@ use crate::client::{Counters, Options, State};
 use crate::commands::Command;
 use crate::error::Error;
 use crate::message::Connected;
+use crate::outage::Outage;
 use crate::outbox::Outbox;
 use crate::publish::{Publish, Published};
 use crate::requests::{OutboxKey, Requests};
@@ -51,6 +52,7 @@ pub(crate) struct Driver {
     options: Options,
     commands: mpsc::Receiver<Command>,
     state: watch::Sender<State>,
+    outage: Outage,
     counters: Arc<Counters>,
     subs: Subs,
     requests: Requests,
@@ -68,13 +70,14 @@ impl Driver {
     pub(crate) fn new(
         options: Options,
         commands: mpsc::Receiver<Command>,
-        state: watch::Sender<State>,
+        (state, outage): (watch::Sender<State>, Outage),
         counters: Arc<Counters>,
     ) -> Driver {
         Driver {
             options,
             commands,
             state,
+            outage,
             counters,
             subs: Subs::new(),
             requests: Requests::default(),
@@ -97,6 +100,7 @@ impl Driver {
             let over = match self.connecting(endpoint, &token, wait).await {
                 Ok((socket, connected)) => {
                     bump(&self.counters.connects);
+                    self.outage.is_over();
                     let over = self.session(socket, connected, &mut backoff).await;
                     self.state.send_replace(State::Connecting);
                     over
@@ -221,6 +225,7 @@ impl Driver {
 
     /// The connection is gone; another will be made.
     fn lost(&mut self, why: &Error) {
+        self.outage.goes_on(why);
         self.requests.lost(why);
         self.outboxes.values_mut().for_each(Outbox::rewind);
         self.to_unsubscribe.clear();

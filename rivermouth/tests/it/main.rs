@@ -28,6 +28,7 @@ mod seam;
 mod slow;
 mod snapshot;
 mod stale;
+mod tail;
 mod talk;
 mod traffic;
 mod transactions;
