@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 use std::fmt;
 
-use broker::{BrokerError, Flaw, Log, Needs, TopicSpec, Weight};
+use broker::{BrokerError, Code, Flaw, Log, Needs, TopicSpec, Weight};
 use service::Metrics;
 use store::{Store, Weakness};
 
@@ -23,6 +23,21 @@ pub(crate) struct Finding {
     pub(crate) mend: String,
     /// Services do not start with it.
     pub(crate) refused: bool,
+}
+
+impl Finding {
+    /// Of a pinned topic the pins say it, and more to the point.
+    pub(crate) fn is_of_the_pins(&self) -> bool {
+        [Code::Partitions.as_str(), Code::TopicMissing.as_str()].contains(&self.code)
+    }
+}
+
+/// All of them as `/health` shows them: what is refused first.
+pub(crate) fn told(found: &BTreeSet<Finding>) -> String {
+    let mut all: Vec<&Finding> = found.iter().collect();
+    all.sort_by_key(|finding| !finding.refused);
+    let all: Vec<String> = all.into_iter().map(Finding::to_string).collect();
+    all.join(" | ")
 }
 
 impl From<Flaw> for Finding {
@@ -90,6 +105,7 @@ type Show = Box<dyn Fn(&Finding, bool) + Send + Sync>;
 pub(crate) struct Findings {
     log: Log,
     specs: Vec<TopicSpec>,
+    pinned: BTreeSet<String>,
     needs: Needs,
     store: Option<Store>,
     topics: BTreeSet<Finding>,
@@ -112,6 +128,7 @@ impl Findings {
         Findings {
             log: ground.log.clone(),
             specs: topics::as_pinned(&args.specs(&ground.topics), &ground.pins),
+            pinned: ground.pins.topics.keys().cloned().collect(),
             needs: needs(args, &ground.topics),
             store: store.cloned(),
             topics: BTreeSet::new(),
@@ -128,13 +145,14 @@ impl Findings {
         self.topics = found;
     }
 
-    /// Looks at the settings of the log and of PostgreSQL. The worst that is wrong, if anything; `None` when the log
-    /// does not answer.
-    pub(crate) async fn check_settings(&mut self) -> Option<Option<Finding>> {
+    /// Looks at the settings of the log and of PostgreSQL: all that is wrong with them. `None` when the log does not
+    /// answer.
+    pub(crate) async fn check_settings(&mut self) -> Option<&BTreeSet<Finding>> {
         let mut found = settings(&self.log, &self.specs, &self.needs)
             .await
             .inspect_err(|error| tracing::debug!(%error, "the settings cannot be looked at"))
             .ok()?;
+        found.retain(|finding| !(finding.is_of_the_pins() && self.pinned.contains(&finding.about)));
         if let Some(store) = &self.store {
             let weaknesses = store.weaknesses().await.into_iter();
             // That it is away is told by those who need it.
@@ -143,9 +161,7 @@ impl Findings {
         }
         self.say(&self.settings, &found);
         self.settings = found;
-        let mut all = self.settings.iter();
-        let worst = self.settings.iter().find(|finding| finding.refused);
-        Some(worst.or_else(|| all.next()).cloned())
+        Some(&self.settings)
     }
 
     fn say(&self, before: &BTreeSet<Finding>, now: &BTreeSet<Finding>) {
@@ -190,9 +206,26 @@ pub(crate) async fn settings(
 
 #[cfg(test)]
 mod tests {
-    use broker::Code;
-
     use super::*;
+
+    #[test]
+    fn everything_that_is_wrong_is_told_and_what_is_refused_first() {
+        let finding = |code, about: &str, refused| Finding {
+            code,
+            about: about.to_owned(),
+            what: "w".to_owned(),
+            mend: "m".to_owned(),
+            refused,
+        };
+        let found = BTreeSet::from([
+            finding("AUTO_CREATE", "brokers", false),
+            finding("RETENTION", "t", true),
+        ]);
+        assert_eq!(
+            told(&found),
+            "RETENTION t: w; mend it: m | AUTO_CREATE brokers: w; mend it: m"
+        );
+    }
 
     #[test]
     fn every_code_stands_in_the_operating_guide() {

@@ -42,6 +42,8 @@ enum Role {
 
 struct State {
     ok: bool,
+    /// What is wrong keeps it from no work.
+    limps: bool,
     reason: String,
     at: Instant,
 }
@@ -111,6 +113,7 @@ impl Health {
             role,
             state: Mutex::new(State {
                 ok: false,
+                limps: false,
                 reason: "has not reported yet".to_owned(),
                 at: Instant::now(),
             }),
@@ -160,12 +163,17 @@ pub struct Component(Arc<Part>);
 impl Component {
     /// The part works.
     pub fn ok(&self) {
-        self.0.set(true, String::new());
+        self.0.set(true, false, String::new());
     }
 
     /// The part does not work. `reason` is shown on the metrics port only; it names no secret.
     pub fn failing(&self, reason: impl Into<String>) {
-        self.0.set(false, reason.into());
+        self.0.set(false, false, reason.into());
+    }
+
+    /// Something is wrong with the part, and it works all the same: shown as not ok, and counts for nothing.
+    pub fn limping(&self, reason: impl Into<String>) {
+        self.0.set(false, true, reason.into());
     }
 }
 
@@ -188,10 +196,11 @@ impl Latch {
 }
 
 impl Part {
-    fn set(&self, ok: bool, reason: String) {
+    fn set(&self, ok: bool, limps: bool, reason: String) {
         let mut state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
         *state = State {
             ok,
+            limps,
             reason,
             at: Instant::now(),
         };
@@ -214,7 +223,7 @@ impl Part {
         Said {
             name: self.name.clone(),
             ok: state.ok && !silent,
-            counts: !matches!(self.role, Role::Told(_)),
+            counts: !matches!(self.role, Role::Told(_)) && !(state.limps && !silent),
             age_ms: millis(age),
             reason,
         }
@@ -315,6 +324,23 @@ mod tests {
         health.drain();
         assert_eq!(health.ready().status, "draining");
         assert!(!health.ready().ok && health.live().ok);
+    }
+
+    #[test]
+    fn what_limps_is_shown_and_counts_again_when_it_fails_or_falls_silent() {
+        let health = Health::new("test");
+        let topics = health.component("topics", Duration::from_secs(5));
+        topics.limping("more partitions");
+        let report = health.ready();
+        assert!(report.ok && !report.components[0].ok);
+        assert_eq!(
+            report.components[0].reason.as_deref(),
+            Some("more partitions")
+        );
+        let later = Instant::now() + Duration::from_secs(6);
+        assert!(!health.report(false, later).ok);
+        topics.failing("gone");
+        assert!(!health.ready().ok);
     }
 
     #[test]

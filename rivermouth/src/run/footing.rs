@@ -1,14 +1,15 @@
 //! Whether the topics are still the ones that were pinned (D2), and whether the settings they rest on are still safe
 //! (D13): one task looks for the whole process, and says what it finds by log, metric and health.
 
+use std::collections::BTreeSet;
 use std::time::Duration;
 
-use broker::{Flaw, is_lost};
+use broker::is_lost;
 use service::Component;
 use store::Store;
 use tokio::time::Instant;
 
-use crate::checkup::{Finding, Findings};
+use crate::checkup::{Finding, Findings, told};
 use crate::parts::Ground;
 use crate::run::process::Process;
 use crate::settings::kafka::KafkaArgs;
@@ -85,23 +86,23 @@ impl Footing {
 
     /// Says how the topics stand.
     fn stand(&mut self) {
-        let flaws: Vec<Flaw> = self.ground.watch.flaws().into_values().collect();
-        let stops = |flaw: &&Flaw| is_lost(flaw) || self.work == Work::Publishes;
-        match flaws.iter().find(stops) {
-            Some(flaw) => self.topics.failing(flaw.to_string()),
-            None => self.topics.ok(),
+        let flaws = self.ground.watch.flaws();
+        let stops = flaws.values().any(is_lost) || self.work == Work::Publishes;
+        let found: BTreeSet<Finding> = flaws.into_values().map(Finding::from).collect();
+        match told(&found) {
+            _ if found.is_empty() => self.topics.ok(),
+            reason if stops => self.topics.failing(reason),
+            reason => self.topics.limping(reason),
         }
-        let found = flaws.into_iter().map(Finding::from).collect();
         self.findings.topics(found);
     }
 
     async fn check_settings(&mut self) {
         // While the log is away there is nothing to compare; that it is away is told elsewhere.
-        if let Some(worst) = self.findings.check_settings().await {
-            match worst {
-                Some(finding) => self.settings.failing(finding.to_string()),
-                None => self.settings.ok(),
-            }
+        match self.findings.check_settings().await {
+            None => {}
+            Some(found) if found.is_empty() => self.settings.ok(),
+            Some(found) => self.settings.failing(told(found)),
         }
     }
 }

@@ -2,7 +2,7 @@
 
 use testbed::{Bed, until};
 
-use super::{metrics, refused};
+use super::{metrics, refused, said};
 use crate::BINARY;
 
 #[tokio::test(flavor = "multi_thread")]
@@ -49,7 +49,7 @@ async fn the_doctor_names_every_dangerous_setting_with_a_code_and_services_refus
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_setting_changed_under_a_running_service_is_shouted_until_it_is_mended() {
+async fn settings_changed_under_a_running_service_are_shouted_until_they_are_mended() {
     let mut bed = Bed::on_kafka(BINARY).await;
     bed.set("RIVERMOUTH_SETTINGS_CHECK_INTERVAL", "500ms");
     let mut persister = bed.start("persister").await;
@@ -67,23 +67,34 @@ async fn a_setting_changed_under_a_running_service_is_shouted_until_it_is_mended
         .await;
     };
     bed.broker()
-        .set_topic(&topic, &[("cleanup.policy", "compact")])
+        .set_topic(
+            &topic,
+            &[("cleanup.policy", "compact"), ("max.message.bytes", "1000")],
+        )
         .await;
-    wait("TOPIC_COMPACTED", 1).await;
-    let health = persister.admin().get("/health").await.unwrap();
-    assert!(String::from_utf8_lossy(&health.body).contains("TOPIC_COMPACTED"));
+    for code in ["TOPIC_COMPACTED", "MESSAGE_SIZE"] {
+        wait(code, 1).await;
+    }
+    until("health to show all of it", || async {
+        let settings = said(&persister, "settings").await;
+        let reason = settings["reason"].as_str()?;
+        let codes = ["TOPIC_COMPACTED", "MESSAGE_SIZE", "FSYNC_OFF"];
+        (settings["ok"] == false && codes.iter().all(|code| reason.contains(code))).then_some(())
+    })
+    .await;
     // Kept for an hour, where persisters may be away for a day.
     bed.broker()
         .set_topic(&topic, &[("retention.ms", "3600000")])
         .await;
     wait("TOPIC_COMPACTED", 0).await;
+    wait("MESSAGE_SIZE", 0).await;
     wait("OUTAGE_BUDGET", 1).await;
     bed.broker().set_topic(&topic, &[]).await;
     wait("OUTAGE_BUDGET", 0).await;
-    let said = persister.process().output();
+    let output = persister.process().output();
     assert!(
-        said.contains("this must not be") && said.contains("this is mended"),
-        "{said}"
+        output.contains("this must not be") && output.contains("this is mended"),
+        "{output}"
     );
 }
 

@@ -3,14 +3,15 @@
 use serde_json::json;
 use testbed::{Bed, Foreign, until};
 
-use super::{CHANNEL, metrics, refused, stored, unready};
+use super::{CHANNEL, metrics, refused, said, stored, unready};
 use crate::BINARY;
 use crate::talk::{Talk, fill};
 
 #[tokio::test(flavor = "multi_thread")]
 async fn f34_added_partitions_stop_publishing_and_starts_while_readers_go_on_and_shout() {
-    let bed = Bed::on_kafka(BINARY).await;
-    let (fanout, ingest, _persister) = tokio::join!(
+    let mut bed = Bed::on_kafka(BINARY).await;
+    bed.set("RIVERMOUTH_SETTINGS_CHECK_INTERVAL", "500ms");
+    let (fanout, ingest, persister) = tokio::join!(
         bed.start("fanout"),
         bed.start("ingest"),
         bed.start("persister")
@@ -30,16 +31,16 @@ async fn f34_added_partitions_stop_publishing_and_starts_while_readers_go_on_and
             .then_some(())
     })
     .await;
-    assert!(
-        fanout
-            .admin()
-            .get("/readyz")
-            .await
-            .unwrap()
-            .status
-            .is_success(),
-        "it still serves readers"
-    );
+    for reader in [&fanout, &persister] {
+        until("health to show it", || async {
+            let topics = said(reader, "topics").await;
+            let reason = topics["reason"].as_str()?;
+            (topics["ok"] == false && reason.contains("PARTITIONS_CHANGED")).then_some(())
+        })
+        .await;
+        let ready = reader.admin().get("/readyz").await.unwrap();
+        assert!(ready.status.is_success(), "it still serves readers");
+    }
     let refusal = talk
         .call(
             "publish",
@@ -65,6 +66,14 @@ async fn f34_added_partitions_stop_publishing_and_starts_while_readers_go_on_and
     talk.quiet().await;
     stored(&bed, 0, 4).await;
 
+    for node in [&fanout, &ingest, &persister] {
+        let settings = said(node, "settings").await;
+        let reason = settings["reason"].as_str().unwrap_or_default();
+        assert!(
+            !reason.contains("PARTITIONS"),
+            "that is the code of a first start: {reason}"
+        );
+    }
     for service in ["fanout", "ingest", "persister"] {
         let said = refused(&bed, service).await;
         assert!(

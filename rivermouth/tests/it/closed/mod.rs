@@ -56,6 +56,18 @@ async fn unready(node: &Node, code: &str) {
     );
 }
 
+/// What the part says of itself in the node's `/health`.
+async fn said(node: &Node, part: &str) -> serde_json::Value {
+    let answer = node.admin().get("/health").await.unwrap();
+    let report: serde_json::Value = serde_json::from_slice(&answer.body).unwrap();
+    let parts = report["components"].as_array().unwrap();
+    parts
+        .iter()
+        .find(|said| said["name"] == part)
+        .unwrap_or_else(|| panic!("no {part} in {report}"))
+        .clone()
+}
+
 async fn metrics(node: &Node) -> String {
     let answer = node.admin().get("/metrics").await.unwrap();
     String::from_utf8(answer.body.to_vec()).unwrap()
