@@ -1,6 +1,7 @@
 //! `rivermouth doctor`: everything that a service looks at when it starts, without starting one.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::fmt;
 use std::time::Duration;
 
 use anyhow::bail;
@@ -23,7 +24,8 @@ Example:
   KAFKA_BOOTSTRAP=kafka:9092 DATABASE_URL=postgres://rm@db/rm rivermouth doctor
 
 One line for each topic, for the brokers and for PostgreSQL (when DATABASE_URL is set): `ok`, or `warn` or `refused`
-with a code and the command that mends it. Services do not start with what is refused. It changes nothing.
+with a code and the command that mends it, or `unknown` where Kafka did not say. Services do not start with what is
+refused. It changes nothing.
 
 Exit status: 0 nothing is refused, 1 something is (with --strict: or warned of), 64 bad settings.")]
 pub(crate) struct DoctorArgs {
@@ -37,8 +39,8 @@ pub(crate) struct DoctorArgs {
     postgres: PostgresArgs,
 }
 
-/// What was looked at, and what was found there.
-type Lines = BTreeMap<String, Vec<Finding>>;
+/// What was looked at, and what was found there; `None` where nobody could look.
+type Lines = BTreeMap<String, Option<Vec<Finding>>>;
 
 pub(crate) async fn run(args: DoctorArgs) -> anyhow::Result<()> {
     let kafka = args.kafka.required("rivermouth-doctor")?;
@@ -54,16 +56,18 @@ pub(crate) async fn run(args: DoctorArgs) -> anyhow::Result<()> {
         let weaknesses = store.weaknesses().await.into_iter();
         lines.insert(
             "postgres".to_owned(),
-            weaknesses.map(Finding::from).collect(),
+            Some(weaknesses.map(Finding::from).collect()),
         );
         store.close().await;
     }
     let (mut refused, mut warned) = (0, 0);
     for (about, findings) in &lines {
-        if findings.is_empty() {
-            println!("ok       {about}");
+        match findings.as_deref() {
+            None => println!("unknown  {about}"),
+            Some([]) => println!("ok       {about}"),
+            Some(_) => {}
         }
-        for finding in findings {
+        for finding in findings.iter().flatten() {
             let weight = if finding.refused { "refused" } else { "warn" };
             println!("{weight:<8} {finding}");
             *(if finding.refused {
@@ -80,30 +84,30 @@ pub(crate) async fn run(args: DoctorArgs) -> anyhow::Result<()> {
 }
 
 async fn of_the_log(args: &KafkaArgs, log: &Log, names: &Topics) -> Lines {
+    let (found, away) = found(args, log, names).await;
     let specs = args.specs(names);
-    let looked_at = specs.iter().map(|spec| spec.name.clone());
-    let mut lines: Lines = looked_at
+    let topics = specs.iter().map(|spec| spec.name.clone());
+    let mut lines: Lines = topics
         .chain(["brokers".to_owned()])
-        .map(|about| (about, Vec::new()))
+        .map(|about| (about, away.is_none().then(Vec::new)))
         .collect();
-    for finding in found(args, log, names).await {
-        lines
-            .entry(finding.about.clone())
-            .or_default()
-            .push(finding);
+    for finding in found.into_iter().chain(away) {
+        let line = lines.entry(finding.about.clone()).or_default();
+        line.get_or_insert_default().push(finding);
     }
     lines
 }
 
-async fn found(args: &KafkaArgs, log: &Log, names: &Topics) -> BTreeSet<Finding> {
-    let away = |error: &dyn std::fmt::Display| {
+/// What is wrong, and that Kafka did not answer everything, if it is so.
+async fn found(
+    args: &KafkaArgs,
+    log: &Log,
+    names: &Topics,
+) -> (BTreeSet<Finding>, Option<Finding>) {
+    let away = |error: &dyn fmt::Display| {
         let mend = "start Kafka, and look at KAFKA_BOOTSTRAP and the rights of this user";
-        BTreeSet::from([Finding::from(Flaw::new(
-            Code::LogAway,
-            "",
-            error.to_string(),
-            mend.to_owned(),
-        ))])
+        let what = error.to_string();
+        Some(Flaw::new(Code::LogAway, "", what, mend.to_owned()).into())
     };
     let mut specs = args.specs(names);
     let mut found = BTreeSet::new();
@@ -116,26 +120,27 @@ async fn found(args: &KafkaArgs, log: &Log, names: &Topics) -> BTreeSet<Finding>
         }
         Ok(None) => match topics::lost(log, names).await {
             Ok(lost) => found.extend(lost.map(Finding::from)),
-            Err(error) => return away(&error),
+            Err(error) => return (found, away(&error)),
         },
         Err(PinError::Unreadable(what)) => {
             let mend = "restore its partition 0 from a backup".to_owned();
             let flaw = Flaw::new(Code::PinsUnreadable, names.state(), what, mend);
             found.insert(Finding::from(flaw));
         }
-        Err(error) => return away(&error),
+        Err(error) => return (found, away(&error)),
     }
     match checkup::settings(log, &specs, &checkup::needs(args, names)).await {
         Ok(settings) => {
             // What the pins say of a topic is more to the point than what the settings say of it.
             let known: BTreeSet<String> =
                 found.iter().map(|finding| finding.about.clone()).collect();
-            let covered = [Code::Partitions.as_str(), Code::TopicMissing.as_str()];
-            found.extend(settings.into_iter().filter(|finding| {
-                !(covered.contains(&finding.code) && known.contains(&finding.about))
-            }));
-            found
+            found.extend(
+                settings.into_iter().filter(|finding| {
+                    !(finding.is_of_the_pins() && known.contains(&finding.about))
+                }),
+            );
+            (found, None)
         }
-        Err(error) => away(&error),
+        Err(error) => (found, away(&error)),
     }
 }

@@ -117,6 +117,13 @@ async fn the_doctor_tells_what_is_away_and_what_postgres_risks() {
     ] {
         assert!(away.output.contains(code), "{}", away.output);
     }
+    let topic = bed.broker().topic("events");
+    assert!(
+        away.output.contains(&format!("unknown  {topic}\n"))
+            && !away.output.lines().any(|line| line.starts_with("ok")),
+        "nobody has looked at a topic: {}",
+        away.output
+    );
     bed.set("KAFKA_BOOTSTRAP", "nowhere");
     assert_eq!(bed.run(&["doctor"]).await.status.code(), Some(64));
 }
