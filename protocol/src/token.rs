@@ -14,7 +14,6 @@ use serde_json::{Map, Value};
 
 use crate::{ErrorName, Identity, ProtocolError};
 
-pub(crate) use claims::is_user_id;
 pub use key::{Key, SECRET_BYTES_MIN};
 pub use mint::{Claims, mint};
 

@@ -7,7 +7,9 @@ use bytes::Bytes;
 use crate::form::avro::{Avro, Framing};
 use crate::form::{Parts, cloudevents, json};
 use crate::headers::Headers;
-use crate::{Channel, Event, Lane, Poison, PoisonReason, Topics, Undecoded, partition_of};
+use crate::{
+    Channel, Event, Lane, Poison, PoisonReason, TO_MAX, Topics, Undecoded, partition_of, valid_user,
+};
 
 /// Most bytes of a record's value.
 pub const VALUE_BYTES_MAX: usize = 65_536;
@@ -176,6 +178,23 @@ fn check_meaning(parts: &Parts, topic: &str, lane: Lane) -> Result<(), Poison> {
     if name.is_servers() {
         let detail = format!("{name} is said by the server alone, no event may have that name");
         return Err(Poison::new(PoisonReason::BadEvent, detail));
+    }
+    let users = |to: &Vec<String>| {
+        (1..=TO_MAX).contains(&to.len()) && to.iter().all(|user| valid_user(user))
+    };
+    for (holds, rule) in [
+        (
+            parts.user_id.as_deref().is_none_or(valid_user),
+            "userId is not 1 to 256 bytes without control characters",
+        ),
+        (
+            parts.to.as_ref().is_none_or(users),
+            "to is not a list of 1 to 256 user ids",
+        ),
+    ] {
+        if !holds {
+            return Err(Poison::new(PoisonReason::BadEvent, rule));
+        }
     }
     let contradiction = |detail| Err(Poison::new(PoisonReason::LaneContradiction, detail));
     if parts.lane.is_some_and(|claimed| claimed != lane) {

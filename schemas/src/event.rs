@@ -49,11 +49,19 @@ impl Lane {
 pub struct Outbox {
     /// The outbox's name, an id ([`crate::valid_id`]).
     pub producer: String,
-    /// Raised when the outbox is made anew or taken over. At most `i64::MAX`.
+    /// Raised when the outbox is made anew or taken over. At most [`Outbox::MAX`].
     pub epoch: u64,
-    /// 0, 1, 2 … within the epoch. At most `i64::MAX`.
+    /// 0, 1, 2 … within the epoch. At most [`Outbox::MAX`].
     pub seq: u64,
 }
+
+impl Outbox {
+    /// Largest epoch and seq: what every JSON reader holds exactly.
+    pub const MAX: u64 = (1 << 53) - 1;
+}
+
+/// Most users one event may be addressed to.
+pub const TO_MAX: usize = 256;
 
 /// One event.
 #[derive(Debug, Clone, PartialEq, Eq)]

@@ -72,8 +72,8 @@ impl<'a> Headers<'a> {
         let number = |value, what| count(value).ok_or_else(|| bad(what));
         Ok(Some(Outbox {
             producer: producer.to_owned(),
-            epoch: number(epoch, "rm-epoch is not a number from 0 to 2^63-1")?,
-            seq: number(seq, "rm-seq is not a number from 0 to 2^63-1")?,
+            epoch: number(epoch, "rm-epoch is not a number from 0 to 2^53-1")?,
+            seq: number(seq, "rm-seq is not a number from 0 to 2^53-1")?,
         }))
     }
 
@@ -96,11 +96,11 @@ impl<'a> Headers<'a> {
     }
 }
 
-/// Decimal digits and nothing else, and no more than SQL's bigint holds.
+/// Decimal digits and nothing else.
 fn count(value: &[u8]) -> Option<u64> {
     if value.is_empty() || !value.iter().all(u8::is_ascii_digit) {
         return None;
     }
     let number: u64 = std::str::from_utf8(value).ok()?.parse().ok()?;
-    (number <= i64::MAX as u64).then_some(number)
+    (number <= Outbox::MAX).then_some(number)
 }

@@ -25,10 +25,10 @@ mod topics;
 
 pub use decode::{Decoder, HEADERS_BYTES_MAX, Incoming, VALUE_BYTES_MAX};
 pub use encode::{Encoded, encode_json};
-pub use event::{ACTIVITY_TYPES, Event, Lane, Outbox};
+pub use event::{ACTIVITY_TYPES, Event, Lane, Outbox, TO_MAX};
 pub use form::avro::EVENT_AVSC;
 pub use kept::{BadKept, Kept, KeptKey};
-pub use names::{Channel, EVENT_ALIASES, EventName, NameError, valid_id};
+pub use names::{Channel, EVENT_ALIASES, EventName, NameError, valid_id, valid_user};
 pub use partition::partition_of;
 pub use poison::{Poison, PoisonReason, Undecoded};
 pub use reserved::{PRESENCE_TYPES, SERVER_NAMES, newest_wins};

@@ -11,6 +11,7 @@ const SINGLETONS: [&str; 2] = ["broadcast", "system"];
 const NAMESPACE_LEN_MAX: usize = 32;
 const CHANNEL_ID_LEN_MAX: usize = 128;
 const EVENT_NAME_LEN_MAX: usize = 64;
+const USER_LEN_MAX: usize = 256;
 const ID_LEN_MAX: usize = 64;
 
 /// Older spellings of event names, and the name each stands for. Accepted on input, never written.
@@ -127,6 +128,11 @@ impl EventName {
 /// Whether `s` may be an event id or a producer name: `[A-Za-z0-9_:@~.-]{1,64}`.
 pub fn valid_id(s: &str) -> bool {
     (1..=ID_LEN_MAX).contains(&s.len()) && s.bytes().all(|b| is_channel_id_byte(b) || b == b'.')
+}
+
+/// Whether `s` may be a user's id: 1 to 256 bytes, no control characters.
+pub fn valid_user(s: &str) -> bool {
+    (1..=USER_LEN_MAX).contains(&s.len()) && !s.chars().any(char::is_control)
 }
 
 fn valid_namespace(s: &str) -> bool {

@@ -18,6 +18,10 @@ fn text() -> impl Strategy<Value = String> {
     ]
 }
 
+fn user() -> impl Strategy<Value = String> {
+    text().prop_filter("a user's id", |text| crate::valid_user(text))
+}
+
 fn data() -> impl Strategy<Value = Bytes> {
     let leaf = prop_oneof![
         select(vec![
@@ -59,11 +63,11 @@ fn event() -> impl Strategy<Value = Event> {
         "shop.~",
     ]);
     let place = (channel, prop::bool::ANY, "x[a-z]{0,4}(\\.[a-z_0-9]{1,5})?");
-    let outbox = prop::option::of(("[A-Za-z0-9_:@~.-]{1,64}", 0..=i64::MAX, 0..=i64::MAX));
+    let outbox = prop::option::of(("[A-Za-z0-9_:@~.-]{1,64}", 0..=Outbox::MAX, 0..=Outbox::MAX));
     let who = (
         prop::option::of("[A-Za-z0-9_:@~.-]{1,64}"),
-        prop::option::of(text()),
-        prop::option::of(prop::collection::vec(text(), 0..4)),
+        prop::option::of(user()),
+        prop::option::of(prop::collection::vec(user(), 1..4)),
         outbox,
         prop::option::of("[0-9a-f-]{1,60}"),
     );
@@ -88,8 +92,8 @@ fn event() -> impl Strategy<Value = Event> {
                 lane,
                 outbox: outbox.map(|(producer, epoch, seq)| Outbox {
                     producer,
-                    epoch: epoch as u64,
-                    seq: seq as u64,
+                    epoch,
+                    seq,
                 }),
                 traceparent: trace,
             }

@@ -2,16 +2,11 @@
 
 use bytes::Bytes;
 
-use schemas::{Channel, EventName, Lane, Outbox, json, valid_id};
+use schemas::{Channel, EventName, Lane, Outbox, TO_MAX, json, valid_id, valid_user};
 
 use super::fields::{self, Fields};
-use crate::token::is_user_id;
 use crate::{Identity, ProtocolError};
 
-/// Most users one event may be addressed to.
-const TO_MAX: usize = 256;
-/// Largest epoch and seq: what every JSON reader holds exactly.
-const COUNT_MAX: u64 = (1 << 53) - 1;
 const ID_RULE: &str = "1 to 64 of A-Z a-z 0-9 _ : @ ~ . -";
 
 /// An event that somebody wants in a channel. Not judged yet: rights, rates, size and the age of
@@ -96,7 +91,7 @@ fn to(fields: &Fields<'_>) -> Result<Option<Vec<String>>, ProtocolError> {
     let Some(users) = fields::read::<Vec<String>>(fields.to, "to", WHAT)? else {
         return Ok(None);
     };
-    if users.is_empty() || !users.iter().all(|user| is_user_id(user)) {
+    if users.is_empty() || !users.iter().all(|user| valid_user(user)) {
         return Err(fields::wrong("to", WHAT));
     }
     if users.len() > TO_MAX {
@@ -122,10 +117,10 @@ fn outbox(fields: &Fields<'_>) -> Result<Option<Outbox>, ProtocolError> {
     if !valid_id(&producer) {
         return Err(fields::wrong("producer", ID_RULE));
     }
-    if epoch > COUNT_MAX {
+    if epoch > Outbox::MAX {
         return Err(fields::wrong("epoch", WHAT));
     }
-    if seq > COUNT_MAX {
+    if seq > Outbox::MAX {
         return Err(fields::wrong("seq", WHAT));
     }
     Ok(Some(Outbox {
@@ -140,7 +135,7 @@ fn outbox(fields: &Fields<'_>) -> Result<Option<Outbox>, ProtocolError> {
 fn user_id(raw: &serde_json::value::RawValue) -> Option<String> {
     match serde_json::from_str::<Option<String>>(raw.get()) {
         Ok(None) => None,
-        Ok(Some(name)) if is_user_id(&name) => Some(name),
+        Ok(Some(name)) if valid_user(&name) => Some(name),
         _ => Some(String::new()),
     }
 }

@@ -5,9 +5,6 @@ use serde_json::{Map, Value};
 use super::{Use, VerifierConfig, bad};
 use crate::{Caps, ErrorName, Identity, ProtocolError, Roles};
 
-/// Longest user id, in bytes.
-pub(crate) const SUB_BYTES_MAX: usize = 256;
-
 pub(super) fn read(
     config: &VerifierConfig,
     claims: &Map<String, Value>,
@@ -38,7 +35,7 @@ pub(super) fn read(
         ));
     }
     let sub = text(claims, "sub")?.ok_or_else(|| bad("the claim sub is missing"))?;
-    if !is_user_id(&sub) {
+    if !schemas::valid_user(&sub) {
         return Err(bad("the claim sub is not a user id"));
     }
     Ok(Identity {
@@ -49,11 +46,6 @@ pub(super) fn read(
         roles: roles(claims)?,
         caps: caps(claims)?,
     })
-}
-
-/// What may stand for a user: 1 to 256 bytes without control characters.
-pub(crate) fn is_user_id(text: &str) -> bool {
-    (1..=SUB_BYTES_MAX).contains(&text.len()) && !text.chars().any(char::is_control)
 }
 
 fn check_origin(config: &VerifierConfig, claims: &Map<String, Value>) -> Result<(), ProtocolError> {
