@@ -98,6 +98,16 @@ impl Log {
         }
     }
 
+    /// One past the last record of a partition that is on all replicas it has to be on, asked after this call began.
+    /// Beyond [`Log::watermarks`] where a transaction of somebody's is open: nothing from its first record on can be
+    /// read before it ends. Answers or fails within the request timeout. Cancel safe.
+    pub async fn end(&self, topic: &str, partition: i32) -> Result<i64, BrokerError> {
+        match self {
+            Log::Kafka(log) => log.end(topic, partition).await,
+            Log::Embedded(log) => Ok(log.watermarks(topic, partition).await?.high),
+        }
+    }
+
     /// The first offset whose record has a timestamp of at least `time_ms`; the high watermark when
     /// there is none. Answers or fails within the request timeout. Cancel safe.
     pub async fn offset_at(

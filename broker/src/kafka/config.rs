@@ -34,6 +34,8 @@ pub struct KafkaConfig {
     pub queue_bytes_max: u32,
     /// Most bytes a reader holds ready.
     pub read_ahead_bytes_max: u32,
+    /// What a consumer sees of transactions of the users' backends.
+    isolation: &'static str,
 }
 
 impl KafkaConfig {
@@ -48,6 +50,16 @@ impl KafkaConfig {
             queue_records_max: 20_000,
             queue_bytes_max: 32 << 20,
             read_ahead_bytes_max: 8 << 20,
+            // Aborted ones are never shown, and open ones are waited for.
+            isolation: "read_committed",
+        }
+    }
+
+    /// The same for asking how far the log goes, whatever is open.
+    pub(crate) fn with_open_transactions(&self) -> KafkaConfig {
+        KafkaConfig {
+            isolation: "read_uncommitted",
+            ..self.clone()
         }
     }
 
@@ -165,8 +177,7 @@ impl KafkaConfig {
             .set("enable.auto.offset.store", "false")
             // An offset the log does not hold is an answer, not a reason to skip somewhere else.
             .set("auto.offset.reset", "error")
-            // Aborted transactions of the users' backends are never shown.
-            .set("isolation.level", "read_committed")
+            .set("isolation.level", self.isolation)
             // Altered bytes stop the reader instead of reaching anybody. Off by default.
             .set("check.crcs", "true")
             // Makes `End` items.

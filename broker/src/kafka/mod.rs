@@ -19,7 +19,7 @@ mod topics;
 mod watch;
 
 use std::fmt;
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 pub use config::KafkaConfig;
@@ -40,6 +40,8 @@ struct Parts {
     config: KafkaConfig,
     producer: Producer,
     query: Query,
+    /// Asks how far the log goes, open transactions included. Made when somebody asks.
+    ends: OnceLock<Query>,
 }
 
 impl KafkaLog {
@@ -49,6 +51,7 @@ impl KafkaLog {
         Ok(KafkaLog(Arc::new(Parts {
             producer: Producer::new(config.clone(), query.clone())?,
             query,
+            ends: OnceLock::new(),
             config,
         })))
     }
@@ -87,6 +90,18 @@ impl KafkaLog {
         partition: i32,
     ) -> Result<Watermarks, BrokerError> {
         self.0.query.watermarks(topic, partition).await
+    }
+
+    pub(crate) async fn end(&self, topic: &str, partition: i32) -> Result<i64, BrokerError> {
+        let ends = match self.0.ends.get() {
+            Some(ends) => ends,
+            None => {
+                let made = Query::new(&self.0.config.with_open_transactions())?;
+                // Of two that are made at once one goes again.
+                self.0.ends.get_or_init(|| made)
+            }
+        };
+        Ok(ends.watermarks(topic, partition).await?.high)
     }
 
     pub(crate) async fn offset_at(

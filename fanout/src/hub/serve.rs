@@ -5,8 +5,15 @@ use std::sync::Arc;
 use protocol::{ProtocolError, server::GapReason};
 
 use super::{
-    Hub, feed::Feed, feed::Phase, hot::Hot, hot::Slot, hot::Warming, hot::may_read_job, work,
-    work::Done,
+    Hub,
+    feed::Feed,
+    feed::Phase,
+    hot::Hot,
+    hot::Slot,
+    hot::Warming,
+    hot::may_read_job,
+    work,
+    work::{Done, End},
 };
 use crate::{
     chunk::{Chunk, Gap, Pulled},
@@ -67,8 +74,9 @@ impl Hub {
         let unasked = std::mem::take(&mut feed.barrier.unasked);
         feed.barrier.asked.extend(unasked);
         let verify = feed.begins();
-        let (tiers, place) = (Arc::clone(&self.tiers), feed.place.clone());
-        self.work.spawn(work::end_of(tiers, place, index, verify));
+        let (tiers, place, read_to) = (Arc::clone(&self.tiers), feed.place.clone(), feed.read_to);
+        self.work
+            .spawn(work::end_of(tiers, place, index, verify, read_to));
     }
 
     /// Reading stopped while its end was asked for: that answer says nothing about where to begin again.
@@ -325,30 +333,34 @@ impl Hub {
     fn ended(
         &mut self,
         index: usize,
-        end: Result<i64, ProtocolError>,
+        end: Result<End, ProtocolError>,
         reader: &mut broker::Reader,
     ) {
         let feed = &mut self.feeds[index];
         feed.barrier.in_flight = false;
         let asked = std::mem::take(&mut feed.barrier.asked);
         match end {
-            Ok(end) => {
-                feed.freshness.ended(end, feed.barrier.asked_at);
+            Ok(End { all, readable }) => {
+                feed.freshness.ended(all, feed.barrier.asked_at);
                 match feed.phase {
                     Phase::Opening => {
-                        if end < feed.read_to {
-                            feed.was_cut(Some(end));
+                        if readable < feed.read_to {
+                            feed.was_cut(Some(readable));
                         }
-                        feed.read_to = end;
+                        feed.read_to = readable;
                         self.assign(index, reader);
                     }
                     Phase::Broken { .. } => self.assign(index, reader),
                     Phase::Reading | Phase::Closed => {}
                 }
                 let feed = &mut self.feeds[index];
-                feed.barrier
-                    .waiting
-                    .extend(asked.into_iter().map(|pull| (end, pull)));
+                // What cannot be read yet comes to who stays, and they are told that this node is not level.
+                let needed = |pull: &Pull| match pull.attach {
+                    Some(_) => readable,
+                    None => all,
+                };
+                let asked = asked.into_iter().map(|pull| (needed(&pull), pull));
+                feed.barrier.waiting.extend(asked);
                 self.progressed(Some(index));
             }
             Err(error) => {

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use broker::{Reader, Standing};
+use broker::{BrokerError, Log, Reader, Standing};
 use protocol::{ErrorName, ProtocolError};
 use schemas::Channel;
 use tokio::time::timeout;
@@ -20,11 +20,20 @@ use crate::{
 /// How long the broker may take to name a partition's end.
 const END: std::time::Duration = std::time::Duration::from_secs(4);
 
+/// Where a partition ends.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct End {
+    /// Behind the last record.
+    pub(super) all: i64,
+    /// Before the first record of a transaction that is open: nothing behind it can be read as yet.
+    pub(super) readable: i64,
+}
+
 /// What a question brought.
 pub(super) enum Done {
     End {
         index: usize,
-        end: Result<i64, ProtocolError>,
+        end: Result<End, ProtocolError>,
         /// The topic was the pinned one after its end was known.
         verified: bool,
         /// The store knows that the log was cut here.
@@ -49,10 +58,16 @@ pub(super) enum Done {
     },
 }
 
-/// `verify`: reading is about to begin there, so the topic has to be the pinned one.
-pub(super) async fn end_of(tiers: Arc<Tiers>, place: Place, index: usize, verify: bool) -> Done {
-    let mut end = match timeout(END, tiers.log.watermarks(&place.topic, place.partition)).await {
-        Ok(Ok(watermarks)) => Ok(watermarks.high),
+/// `verify`: reading is about to begin there, so the topic has to be the pinned one. `read_to`: how far it was read.
+pub(super) async fn end_of(
+    tiers: Arc<Tiers>,
+    place: Place,
+    index: usize,
+    verify: bool,
+    read_to: i64,
+) -> Done {
+    let mut end = match timeout(END, ends(&tiers.log, &place, read_to)).await {
+        Ok(Ok(end)) => Ok(end),
         Ok(Err(error)) => {
             tracing::warn!(?place, %error, "the partition's end cannot be had");
             Err(away())
@@ -76,6 +91,16 @@ pub(super) async fn end_of(tiers: Arc<Tiers>, place: Place, index: usize, verify
         verified: verify,
         cut,
     }
+}
+
+/// Where the log ends, and how far it can be read while somebody's transaction is open.
+async fn ends(log: &Log, place: &Place, read_to: i64) -> Result<End, BrokerError> {
+    let all = log.end(&place.topic, place.partition).await?;
+    let readable = match all <= read_to {
+        true => all,
+        false => log.watermarks(&place.topic, place.partition).await?.high,
+    };
+    Ok(End { all, readable })
 }
 
 pub(super) async fn warm(
