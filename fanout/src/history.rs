@@ -18,6 +18,7 @@ use crate::{
     chunk::{Chunk, Gap, Wanted},
     event::Delivered,
     node::Node,
+    plan,
     pull::{Command, Pull, Reply, Want},
     start::narrowed,
     sub::From,
@@ -243,12 +244,36 @@ impl Page<'_> {
             .tiers
             .older(&self.spot, lo, hi, limit, &self.wanted, times)
             .await?;
-        let events: Vec<_> = older.events.iter().rev().map(Arc::clone).collect();
+        let mut events: Vec<_> = older.events.iter().rev().map(Arc::clone).collect();
+        let mut exhausted = older.exhausted;
+        let end = match events.last() {
+            Some(oldest) if !exhausted => oldest.offset,
+            _ => lo,
+        };
+        let mut gone = plan::gone((end, hi), &self.node.tiers.extent(&self.spot.place).await?);
+        // Who does not say from where on does not ask for what is gone before the earliest.
+        gone.retain(|(from, _)| *from > 0 || asked.after.is_some());
+        let mut gap = gone.pop();
+        // A page tells of one gap; the next begins with the one before it.
+        while let (Some((from, _)), Some((earlier, to))) = (&mut gap, gone.pop()) {
+            let kept = events.iter().take_while(|e| e.offset >= to).count();
+            if kept > 0 {
+                events.truncate(kept);
+                exhausted = false;
+                break;
+            }
+            *from = earlier;
+        }
         let next = match events.last() {
-            Some(oldest) if !older.exhausted => Some(oldest.cursor.to_string()),
+            Some(oldest) if !exhausted => Some(oldest.cursor.to_string()),
             _ => None,
         };
-        Ok(self.page(&events, next, None))
+        let gap = gap.map(|(from, to)| Gap {
+            from,
+            to,
+            reason: server::GapReason::Retention,
+        });
+        Ok(self.page(&events, next, gap))
     }
 
     fn page(&self, events: &[Arc<Delivered>], next: Option<String>, gap: Option<Gap>) -> Vec<u8> {

@@ -1,21 +1,33 @@
 //! Which tier answers for a position that the ring no longer holds (D7, D8). Pure.
 
-/// What is known of a partition, and of one channel in it, when a reader comes back.
-#[derive(Debug, Clone, Copy)]
+/// What is known of a partition when a reader comes back.
+#[derive(Debug, Clone)]
 pub(crate) struct Extent {
-    /// The store's rows are complete in `[floor, next)`; `None`: no store, or it does not answer.
+    /// `None`: no store, or it does not answer.
     pub(crate) stored: Option<Stored>,
     /// The log's first offset that still exists.
     pub(crate) log_low: i64,
-    /// The offset of the channel's last event that the store knows of.
-    pub(crate) last: Option<i64>,
 }
 
 /// The range for which the store has every accepted event.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Stored {
     pub(crate) floor: i64,
     pub(crate) next: i64,
+    /// Ranges in it that were erased before they were stored, ascending.
+    pub(crate) lost: Vec<(i64, i64)>,
+}
+
+impl Stored {
+    /// How far the rows from `next` on reach without a loss; the end of the loss that `next` lies in otherwise.
+    fn reach(&self, next: i64) -> Result<i64, i64> {
+        let after = self.lost.partition_point(|(_, to)| *to <= next);
+        match self.lost.get(after) {
+            Some((from, to)) if *from <= next => Err((*to).min(self.next)),
+            Some((from, _)) => Ok((*from).min(self.next)),
+            None => Ok(self.next),
+        }
+    }
 }
 
 /// Where to read on from a position.
@@ -27,30 +39,27 @@ pub(crate) enum Source {
     Log { judge_from: i64, checkpoint: bool },
     /// Nothing holds `[next, to)` any more; go on from `to`.
     Gap { to: i64 },
-    /// Nothing holds `[next, to)`, and the channel had no event there that anybody knows of.
-    Skip { to: i64 },
 }
 
 /// The source for the events at offsets `next` and later.
 pub(crate) fn source(next: i64, extent: &Extent) -> Source {
-    let Extent {
-        stored,
-        log_low,
-        last,
-    } = *extent;
-    if let Some(Stored { floor, next: end }) = stored
-        && (floor..end).contains(&next)
+    let (stored, log_low) = (extent.stored.as_ref(), extent.log_low);
+    if let Some(stored) = stored
+        && (stored.floor..stored.next).contains(&next)
     {
-        return Source::Store { until: end };
+        return match stored.reach(next) {
+            Ok(until) => Source::Store { until },
+            Err(to) => Source::Gap { to },
+        };
     }
     if next >= log_low {
         return match stored {
-            Some(Stored { next: end, .. }) if end <= next => Source::Log {
-                judge_from: end.max(log_low),
+            Some(stored) if stored.next <= next => Source::Log {
+                judge_from: stored.next.max(log_low),
                 checkpoint: true,
             },
             // The log has it, but which of it counts only the erased rows said.
-            Some(Stored { floor, .. }) if log_low > 0 => Source::Gap { to: floor },
+            Some(stored) if log_low > 0 => Source::Gap { to: stored.floor },
             _ => Source::Log {
                 judge_from: log_low,
                 checkpoint: false,
@@ -58,27 +67,44 @@ pub(crate) fn source(next: i64, extent: &Extent) -> Source {
         };
     }
     let to = match stored {
-        Some(Stored { floor, next: end }) if floor > next && floor < end => floor.min(log_low),
+        Some(stored) if stored.floor > next && stored.floor < stored.next => {
+            stored.floor.min(log_low)
+        }
         _ => log_low,
     };
-    match (stored, last) {
-        // The store is complete from before `next` to its end, and the log goes on from there: nothing was between.
-        (Some(Stored { floor, next: end }), Some(last))
-            if floor <= next && last < next && end >= to =>
+    Source::Gap { to }
+}
+
+/// The first offset from which anything can still be had. What is gone after it is told on the way.
+pub(crate) fn earliest(extent: &Extent) -> i64 {
+    match &extent.stored {
+        // From the log's very beginning everything can be judged, whatever the store has let go of.
+        Some(Stored { floor, next, .. })
+            if extent.log_low > 0 && (*next >= extent.log_low || floor < next) =>
         {
-            Source::Skip { to }
+            *floor
         }
-        _ => Source::Gap { to },
+        _ => extent.log_low,
     }
 }
 
-/// The first offset from which everything can still be had.
-pub(crate) fn earliest(extent: &Extent) -> i64 {
-    match extent.stored {
-        // From the log's very beginning everything can be judged, whatever the store has let go of.
-        Some(Stored { floor, next }) if next >= extent.log_low && extent.log_low > 0 => floor,
-        _ => extent.log_low,
+/// What of `[from, to)` nothing holds any more, ascending.
+pub(crate) fn gone((mut from, to): (i64, i64), extent: &Extent) -> Vec<(i64, i64)> {
+    let mut gone: Vec<(i64, i64)> = Vec::new();
+    while from < to {
+        from = match source(from, extent) {
+            Source::Store { until } => until,
+            Source::Log { .. } => break,
+            Source::Gap { to: end } => {
+                match gone.last_mut() {
+                    Some(last) if last.1 == from => last.1 = end.min(to),
+                    _ => gone.push((from, end.min(to))),
+                }
+                end
+            }
+        };
     }
+    gone
 }
 
 #[cfg(test)]
@@ -87,10 +113,21 @@ mod tests {
 
     fn extent(stored: Option<(i64, i64)>, log_low: i64) -> Extent {
         Extent {
-            stored: stored.map(|(floor, next)| Stored { floor, next }),
+            stored: stored.map(|(floor, next)| Stored {
+                floor,
+                next,
+                lost: Vec::new(),
+            }),
             log_low,
-            last: None,
         }
+    }
+
+    fn lossy(stored: (i64, i64), lost: &[(i64, i64)], log_low: i64) -> Extent {
+        let mut extent = extent(Some(stored), log_low);
+        if let Some(stored) = &mut extent.stored {
+            stored.lost = lost.to_vec();
+        }
+        extent
     }
 
     #[test]
@@ -149,21 +186,48 @@ mod tests {
     }
 
     #[test]
+    fn rows_before_and_after_a_loss_are_read_and_the_loss_is_a_gap() {
+        let extent = lossy((2, 20), &[(5, 8), (12, 13)], 13);
+        assert_eq!(source(2, &extent), Source::Store { until: 5 });
+        assert_eq!(source(5, &extent), Source::Gap { to: 8 });
+        assert_eq!(source(7, &extent), Source::Gap { to: 8 });
+        assert_eq!(source(8, &extent), Source::Store { until: 12 });
+        assert_eq!(source(13, &extent), Source::Store { until: 20 });
+        assert_eq!(earliest(&extent), 2);
+        assert_eq!(gone((0, 30), &extent), [(0, 2), (5, 8), (12, 13)]);
+        assert_eq!(gone((6, 12), &extent), [(6, 8)]);
+    }
+
+    #[test]
+    fn what_was_lost_and_not_yet_recorded_is_a_gap_behind_the_rows() {
+        let extent = extent(Some((2, 10)), 14);
+        assert_eq!(earliest(&extent), 2);
+        assert_eq!(gone((2, 30), &extent), [(10, 14)]);
+        let from_the_checkpoint = Source::Log {
+            judge_from: 14,
+            checkpoint: true,
+        };
+        assert_eq!(source(14, &extent), from_the_checkpoint);
+    }
+
+    #[test]
     fn going_on_from_a_gap_always_makes_progress() {
         for floor in 0..6 {
             for end in floor..8 {
                 for low in 0..10 {
                     for next in 0..10 {
-                        let extent = extent(Some((floor, end)), low);
+                        let lost = [(1, 2), (4, 5)].map(|(from, to)| (from.min(end), to.min(end)));
+                        let lost: Vec<_> = lost.into_iter().filter(|l| l.0 < l.1).collect();
+                        let extent = lossy((floor, end), &lost, low);
                         match source(next, &extent) {
-                            Source::Gap { to } | Source::Skip { to } => assert!(to > next),
+                            Source::Gap { to } => assert!(to > next),
                             Source::Store { until } => assert!(until > next),
                             Source::Log { judge_from, .. } => assert!(judge_from <= next.max(low)),
                         }
-                        assert!(!matches!(
-                            source(earliest(&extent), &extent),
-                            Source::Gap { .. }
-                        ));
+                        let earliest = earliest(&extent);
+                        let lost = lost.iter().any(|l| (l.0..l.1).contains(&earliest));
+                        let gap = matches!(source(earliest, &extent), Source::Gap { .. });
+                        assert!(lost || !gap);
                     }
                 }
             }

@@ -6,7 +6,6 @@ use std::time::{Duration, Instant};
 use lru::LruCache;
 use schemas::{Channel, Event};
 use state::{Acceptance, ChannelState, IdState, Judged, ProducerState};
-use store::ChannelCheckpoint;
 
 use crate::folds::Folded;
 
@@ -42,17 +41,12 @@ impl Channels {
         self.held.contains(channel)
     }
 
-    /// Takes up a channel as the store knows it, with its state as of the same offset; `None` is a channel without
-    /// events.
-    pub(crate) fn learn(
-        &mut self,
-        channel: Channel,
-        known: Option<ChannelCheckpoint>,
-        folded: Folded,
-    ) {
+    /// Takes up a channel as the store knows it, with its state as of the same offset.
+    pub(crate) fn learn(&mut self, channel: Channel, known: store::ChannelState, folded: Folded) {
         let mut held = Held {
-            state: service::planted!("persister_forgets", None => known)
-                .map_or_else(ChannelState::new, |known| restored(known.state)),
+            state: restored(
+                service::planted!("persister_forgets", store::ChannelState::default() => known),
+            ),
             folded,
             used: Instant::now(),
             weight: 0,
@@ -74,7 +68,8 @@ impl Channels {
     ) -> (Judged, &mut Folded) {
         if !self.knows(&event.channel) {
             debug_assert!(false, "{} was not loaded", event.channel);
-            self.learn(event.channel.clone(), None, Folded::new(&event.channel));
+            let unknown = store::ChannelState::default();
+            self.learn(event.channel.clone(), unknown, Folded::new(&event.channel));
         }
         let held = self
             .held
@@ -113,18 +108,24 @@ impl Held {
 }
 
 fn restored(known: store::ChannelState) -> ChannelState {
-    let producers = known.producers.into_iter().map(|producer| ProducerState {
-        user: producer.user,
-        producer: producer.producer,
-        epoch: producer.epoch,
-        seq: producer.seq,
-    });
+    let outboxes = |known: Vec<store::ProducerState>| {
+        known.into_iter().map(|producer| ProducerState {
+            user: producer.user,
+            producer: producer.producer,
+            epoch: producer.epoch,
+            seq: producer.seq,
+        })
+    };
     let ids = known.ids.into_iter().map(|known| IdState {
         id: known.id,
         log_time_ms: known.log_time_ms,
     });
+    let acceptance = Acceptance::restore(outboxes(known.producers), ids, known.log_time_ms);
     ChannelState {
-        acceptance: Acceptance::restore(producers, ids, known.log_time_ms),
+        acceptance: match known.unheard {
+            Some(unheard) => acceptance.with_unheard(outboxes(unheard)),
+            None => acceptance,
+        },
         last: known.last,
     }
 }
@@ -156,7 +157,8 @@ mod tests {
         let mut channels = Channels::new();
         for n in 0..100 {
             let event = event(&format!("session.{n}"), "a");
-            channels.learn(event.channel.clone(), None, Folded::new(&event.channel));
+            let unknown = store::ChannelState::default();
+            channels.learn(event.channel.clone(), unknown, Folded::new(&event.channel));
             channels.judge(&event, n, 1);
         }
         let half = channels.weight / 2;
@@ -171,22 +173,18 @@ mod tests {
     #[test]
     fn a_restored_channel_judges_as_the_one_that_was_forgotten() {
         let mut channels = Channels::new();
-        let known = ChannelCheckpoint {
-            state: store::ChannelState {
+        let known = store::ChannelState {
+            log_time_ms: 1000,
+            last: Some(7),
+            ids: vec![store::KnownId {
+                id: "a".into(),
                 log_time_ms: 1000,
-                last: Some(7),
-                producers: Vec::new(),
-                ids: vec![store::KnownId {
-                    id: "a".into(),
-                    log_time_ms: 1000,
-                }],
-            },
-            newest: 7,
-            tail: Vec::new(),
+            }],
+            ..store::ChannelState::default()
         };
         let channel = Channel::parse("session.1").unwrap();
         let folded = Folded::new(&channel);
-        channels.learn(channel, Some(known), folded);
+        channels.learn(channel, known, folded);
         let (again, _) = channels.judge(&event("session.1", "a"), 8, 1001);
         assert_eq!(again, Judged::Void(state::Void::Duplicate));
         let (new, _) = channels.judge(&event("session.1", "b"), 9, 1002);

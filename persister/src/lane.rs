@@ -246,7 +246,8 @@ impl Lane {
                 self.committed,
             )
             .await?;
-            self.channels.learn(channel, known, folded);
+            let state = known.map_or_else(|| checkpoint.unknown(), |known| known.state);
+            self.channels.learn(channel, state, folded);
         }
         Ok(())
     }

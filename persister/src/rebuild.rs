@@ -228,6 +228,7 @@ mod tests {
         Progress {
             next,
             floor,
+            lost: Vec::new(),
             complete_to_ms: None,
             removing: false,
             rebuild_to: None,
@@ -273,8 +274,8 @@ mod tests {
     fn rows_that_a_truncated_log_cannot_give_again_go_only_when_told_so() {
         let shorter = progress(100, 0, None);
         let grown_again = progress(100, 0, Some(90));
-        for (progress, high, lost) in [(shorter, 99, 99), (grown_again, 200, 90)] {
-            let refused = planned(progress, (0, high), 0, false);
+        for (progress, high, lost) in [(shorter, 99, 99), (grown_again.clone(), 200, 90)] {
+            let refused = planned(progress.clone(), (0, high), 0, false);
             assert!(
                 matches!(refused, Err(RebuildError::Truncated { from, .. }) if from == lost),
                 "{refused:?}"

@@ -3,7 +3,7 @@
 use std::collections::{HashMap, VecDeque};
 use std::hash::Hash;
 
-use schemas::{Event, Outbox};
+use schemas::Event;
 use siphasher::sip128::{Hasher128, SipHasher13};
 
 /// How long an id is remembered, in ms of log time.
@@ -66,11 +66,18 @@ pub struct IdState {
 /// epoch, or number 0 of a higher epoch or of an outbox not heard of before. Without, it counts iff
 /// no accepted record of the last horizon has its id. Log time is the greatest time of an accepted
 /// record so far, so a clock that steps back neither shortens nor stretches the horizon.
+///
+/// Where records were erased before anybody remembered what they came to, an outbox may have gone on
+/// in what is lost: the first of its records after that counts if it is not behind where the outbox
+/// stood before, and from there on the outbox goes by the rule again.
 #[derive(Debug, Clone, Default)]
 pub struct Acceptance {
     log_time_ms: i64,
     /// By hash of (user, producer): epoch and last number. Never forgotten.
     producers: HashMap<u128, (u64, u64)>,
+    /// The same of outboxes not heard of since records were lost, as of before that; `None` while
+    /// none were.
+    unheard: Option<HashMap<u128, (u64, u64)>>,
     /// By hash of the id: log time of its latest accepted record.
     ids: HashMap<u128, i64>,
     /// The same in order of time, to forget by. An id accepted again stands here twice.
@@ -89,10 +96,14 @@ impl Acceptance {
         let id = event.id_given.then(|| hash(&event.id));
         if let Some(outbox) = &event.outbox {
             let key = hash(&(event.user_id.as_deref(), outbox.producer.as_str()));
-            if let Some(void) = continues(self.producers.get(&key).copied(), outbox) {
+            let numbers = (outbox.epoch, outbox.seq);
+            if let Some(void) = self.continues(key, numbers) {
                 return Verdict::Void(void);
             }
-            self.producers.insert(key, (outbox.epoch, outbox.seq));
+            self.producers.insert(key, numbers);
+            if let Some(unheard) = &mut self.unheard {
+                unheard.remove(&key);
+            }
         } else if let Some(known_ms) = id.and_then(|id| self.ids.get(&id))
             && log_time_ms - known_ms < HORIZON_MS
         {
@@ -107,15 +118,36 @@ impl Acceptance {
         Verdict::Accepted { log_time_ms }
     }
 
-    /// Epoch and last accepted number of an outbox.
+    /// Records that come next were lost, and nothing tells what they came to. Ids in them are not
+    /// known: a retry of such a publish counts.
+    pub fn lose(&mut self) {
+        let heard = std::mem::take(&mut self.producers);
+        self.unheard.get_or_insert_default().extend(heard);
+    }
+
+    /// Epoch and last accepted number of an outbox; `None` when it was not heard of (since records
+    /// were lost).
     pub fn producer(&self, user: Option<&str>, producer: &str) -> Option<(u64, u64)> {
         self.producers.get(&hash(&(user, producer))).copied()
+    }
+
+    /// What a record of this outbox with these numbers would be void for now; `None` when it would
+    /// count.
+    pub fn void(&self, user: Option<&str>, producer: &str, numbers: (u64, u64)) -> Option<Void> {
+        self.continues(hash(&(user, producer)), numbers)
     }
 
     /// Whether an accepted record has this id and is within the horizon of the channel's log time.
     /// A record that comes later still may be accepted, if its own time is beyond the horizon.
     pub fn known_id(&self, id: &str) -> bool {
         self.ids.contains_key(&hash(&id))
+    }
+
+    fn continues(&self, key: u128, numbers: (u64, u64)) -> Option<Void> {
+        match (self.producers.get(&key), &self.unheard) {
+            (None, Some(unheard)) => reappears(unheard.get(&key).copied(), numbers),
+            (known, _) => continues(known.copied(), numbers),
+        }
     }
 
     /// The state as of a checkpoint: all outboxes, all ids that publishers gave (those of outbox
@@ -126,14 +158,6 @@ impl Acceptance {
         ids: impl Iterator<Item = IdState>,
         log_time_ms: i64,
     ) -> Acceptance {
-        let producers = producers
-            .map(|p| {
-                (
-                    hash(&(p.user.as_deref(), p.producer.as_str())),
-                    (p.epoch, p.seq),
-                )
-            })
-            .collect();
         let mut known = HashMap::new();
         for id in ids {
             let time = known.entry(hash(&id.id)).or_insert(id.log_time_ms);
@@ -143,12 +167,21 @@ impl Acceptance {
         ages.sort_unstable();
         let mut restored = Acceptance {
             log_time_ms,
-            producers,
+            producers: by_hash(producers),
+            unheard: None,
             ids: known,
             ages: ages.into_iter().collect(),
         };
         restored.forget();
         restored
+    }
+
+    /// The state restored, with where outboxes stood before records were lost that have not been
+    /// heard of since.
+    #[must_use]
+    pub fn with_unheard(mut self, unheard: impl Iterator<Item = ProducerState>) -> Acceptance {
+        self.unheard = Some(by_hash(unheard));
+        self
     }
 
     /// The greatest log time of an accepted record; 0 before the first.
@@ -158,9 +191,10 @@ impl Acceptance {
 
     /// Bytes it holds, roughly.
     pub fn weight(&self) -> usize {
+        let unheard = self.unheard.as_ref().map_or(0, HashMap::capacity);
         // A hash table keeps a control byte per slot.
         size_of::<Acceptance>()
-            + self.producers.capacity() * (size_of::<(u128, (u64, u64))>() + 1)
+            + (self.producers.capacity() + unheard) * (size_of::<(u128, (u64, u64))>() + 1)
             + self.ids.capacity() * (size_of::<(u128, i64)>() + 1)
             + self.ages.capacity() * size_of::<(i64, u128)>()
     }
@@ -184,22 +218,36 @@ impl Acceptance {
     }
 }
 
-/// `None` when the record continues its outbox, whose epoch and last number are `known`.
-fn continues(known: Option<(u64, u64)>, outbox: &Outbox) -> Option<Void> {
+/// `None` when a record with these numbers continues its outbox, whose epoch and last number are `known`.
+fn continues(known: Option<(u64, u64)>, (epoch, seq): (u64, u64)) -> Option<Void> {
     match known {
-        Some((epoch, _)) if outbox.epoch < epoch => Some(Void::StaleEpoch { epoch }),
-        Some((epoch, last)) if outbox.epoch == epoch => {
+        Some((held, _)) if epoch < held => Some(Void::StaleEpoch { epoch: held }),
+        Some((held, last)) if epoch == held => {
             // Numbers end at i64::MAX, so the next one always exists.
             let next = last.saturating_add(1);
-            match outbox.seq.cmp(&next) {
+            match seq.cmp(&next) {
                 std::cmp::Ordering::Less => Some(Void::Duplicate),
                 std::cmp::Ordering::Equal => None,
                 std::cmp::Ordering::Greater => Some(Void::Gap { next }),
             }
         }
-        _ if outbox.seq == 0 => None,
+        _ if seq == 0 => None,
         _ => Some(Void::Gap { next: 0 }),
     }
+}
+
+/// The same for one that may have gone on in records that were lost: `known` is from before them.
+fn reappears(known: Option<(u64, u64)>, (epoch, seq): (u64, u64)) -> Option<Void> {
+    match known {
+        Some((held, _)) if epoch < held => Some(Void::StaleEpoch { epoch: held }),
+        Some((held, last)) if epoch == held && seq <= last => Some(Void::Duplicate),
+        _ => None,
+    }
+}
+
+fn by_hash(producers: impl Iterator<Item = ProducerState>) -> HashMap<u128, (u64, u64)> {
+    let key = |p: &ProducerState| hash(&(p.user.as_deref(), p.producer.as_str()));
+    producers.map(|p| (key(&p), (p.epoch, p.seq))).collect()
 }
 
 /// 128 bits stand for the text: at 10⁹ ids in one horizon two share them with odds of 1 to 10²⁰.

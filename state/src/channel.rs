@@ -18,7 +18,8 @@ pub struct ChannelState {
 pub enum Judged {
     /// It is an event of the channel.
     Accepted {
-        /// Offset of the event before it that everybody may see; `None` for the first.
+        /// Offset of the event before it that everybody may see; `None` for the first, and for the first after
+        /// records were lost.
         prev: Option<i64>,
         /// The channel's log time with it.
         log_time_ms: i64,
@@ -31,6 +32,20 @@ impl ChannelState {
     /// The state before the first record.
     pub fn new() -> ChannelState {
         ChannelState::default()
+    }
+
+    /// The state of a channel whose records so far were lost.
+    pub fn after_loss() -> ChannelState {
+        let mut state = ChannelState::new();
+        state.lose();
+        state
+    }
+
+    /// The records that come next were lost: what counted of them nobody knows, so the first event after them names
+    /// none before it.
+    pub fn lose(&mut self) {
+        self.acceptance.lose();
+        self.last = None;
     }
 
     /// Judges the channel's next durable record and moves on. Offsets must rise.
@@ -70,6 +85,15 @@ mod tests {
         assert_eq!(prev(state.judge(&whisper, 8, 3)), Some(7));
         assert_eq!(prev(state.judge(&event("d"), 9, 4)), Some(7));
         assert_eq!(prev(state.judge(&event("e"), 10, 5)), Some(9));
+    }
+
+    #[test]
+    fn the_first_event_after_a_loss_names_none_before_it() {
+        let mut state = ChannelState::new();
+        state.judge(&event("a"), 0, 1);
+        state.lose();
+        assert_eq!(prev(state.judge(&event("b"), 7, 2)), None);
+        assert_eq!(prev(state.judge(&event("c"), 8, 3)), Some(7));
     }
 
     #[test]

@@ -9,6 +9,9 @@ pub struct ChannelState {
     pub last: Option<i64>,
     /// The last accepted `(epoch, seq)` of every outbox.
     pub producers: Vec<ProducerState>,
+    /// Records of the partition were erased before they were stored: those outboxes stand here, and not in `producers`,
+    /// that had their last accepted record before that. `None` when nothing was lost.
+    pub unheard: Option<Vec<ProducerState>>,
     /// Given ids accepted within [`crate::HORIZON_MS`] of `log_time_ms`, in log order.
     pub ids: Vec<KnownId>,
 }

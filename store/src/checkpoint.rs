@@ -10,6 +10,7 @@ use sqlx::postgres::PgArguments;
 use sqlx::{FromRow, PgConnection, Postgres};
 
 use crate::channel::{ChannelState, KnownId, ProducerState};
+use crate::connect::BEGIN_SNAPSHOT;
 use crate::days::DAY_MS;
 use crate::history::{RawRow, event_columns};
 use crate::reach::{ChannelRow, Reach, grouped, reach};
@@ -21,9 +22,12 @@ use crate::{EventRow, HORIZON_MS, Place, SnapshotRow, Store, StoreError};
 pub struct Checkpoint {
     /// The state is that of every record below this offset: go on reading here.
     pub next: i64,
-    /// Rows are complete from this offset on.
+    /// Rows are complete from this offset on, but for what was lost.
     pub floor: i64,
-    /// The channels asked for that have at least one accepted event; the others begin empty.
+    /// Where the last range ends that was erased before it was stored, or what was erased before storing began; 0 when
+    /// nothing was.
+    pub lost_to: i64,
+    /// The channels asked for that have at least one accepted event; the others begin as [`Checkpoint::unknown`].
     pub channels: HashMap<Channel, ChannelCheckpoint>,
     /// The newest snapshots of those channels asked for that have one. Where [`ChannelCheckpoint::newest`] is not below
     /// a snapshot's `next`, the rows from there on have to be folded in.
@@ -41,6 +45,17 @@ pub struct ChannelCheckpoint {
     pub tail: Vec<EventRow>,
 }
 
+impl Checkpoint {
+    /// What is known of a channel without events.
+    #[must_use]
+    pub fn unknown(&self) -> ChannelState {
+        ChannelState {
+            unheard: (self.lost_to > 0).then(Vec::new),
+            ..ChannelState::default()
+        }
+    }
+}
+
 /// Ids are read in pages of so many per channel: a quiet channel costs one small step, a busy one few large ones.
 const IDS_PAGE_FIRST: i64 = 100;
 const IDS_PAGE_NEXT: i64 = 2000;
@@ -54,6 +69,7 @@ struct ProducerRow {
     producer: String,
     epoch: i64,
     seq: i64,
+    last_offset: i64,
 }
 
 impl Store {
@@ -69,37 +85,67 @@ impl Store {
         channels: &[Channel],
         tail: usize,
     ) -> Result<Option<Checkpoint>, StoreError> {
+        self.as_of_now(place, channels, Depth::Whole { tail }).await
+    }
+
+    /// The same for somebody who needs to know where outboxes stand, and no ids: a busy channel has many of them.
+    ///
+    /// # Errors
+    /// [`StoreError::Retry`] while PostgreSQL is away.
+    pub async fn outboxes(
+        &self,
+        place: &Place,
+        channels: &[Channel],
+    ) -> Result<Option<Checkpoint>, StoreError> {
+        self.as_of_now(place, channels, Depth::Outboxes).await
+    }
+
+    async fn as_of_now(
+        &self,
+        place: &Place,
+        channels: &[Channel],
+        depth: Depth,
+    ) -> Result<Option<Checkpoint>, StoreError> {
         self.within(DURING, async {
             let sql = |error| StoreError::from_sqlx(DURING, error);
             let Some(topic_id) = self.find_topic_id(place).await? else {
                 return Ok(None);
             };
-            let mut tx = self
-                .pool
-                .begin_with("begin isolation level repeatable read read only")
-                .await
-                .map_err(sql)?;
+            let mut tx = self.begin(BEGIN_SNAPSHOT).await.map_err(sql)?;
             let mut reading = Reading {
                 connection: &mut tx,
                 topic_id,
                 partition: place.partition,
             };
-            let Some((next, floor)) = reading.offset().await.map_err(sql)? else {
+            let Some((next, floor, lost_to)) = reading.offset().await.map_err(sql)? else {
                 return Ok(None);
             };
             let names = names(channels);
-            let channels = reading.channels(channels, tail).await?;
-            let snapshots = newest(&mut tx, place, &names, next).await?;
+            let channels = reading.channels(channels, depth, lost_to).await?;
+            let snapshots = match depth {
+                Depth::Whole { .. } => newest(&mut tx, place, &names, next).await?,
+                Depth::Outboxes => HashMap::new(),
+            };
             tx.commit().await.map_err(sql)?;
             Ok(Some(Checkpoint {
                 next,
                 floor,
+                lost_to,
                 channels,
                 snapshots,
             }))
         })
         .await
     }
+}
+
+/// How much of a channel is asked for.
+#[derive(Clone, Copy)]
+enum Depth {
+    /// All of the rule's state, and the last events.
+    Whole { tail: usize },
+    /// Where its outboxes stand.
+    Outboxes,
 }
 
 struct Reading<'a> {
@@ -109,9 +155,10 @@ struct Reading<'a> {
 }
 
 impl Reading<'_> {
-    async fn offset(&mut self) -> Result<Option<(i64, i64)>, sqlx::Error> {
+    async fn offset(&mut self) -> Result<Option<(i64, i64, i64)>, sqlx::Error> {
         sqlx::query_as(
-            "select next_offset, floor_offset from rivermouth.offsets
+            "select next_offset, floor_offset, greatest(begun_offset, rivermouth.lost_to(topic_id, partition, next_offset))
+             from rivermouth.offsets
              where topic_id = $1 and partition = $2 and truncated_offset is null",
         )
         .bind(self.topic_id)
@@ -123,7 +170,8 @@ impl Reading<'_> {
     async fn channels(
         &mut self,
         wanted: &[Channel],
-        tail: usize,
+        depth: Depth,
+        lost_to: i64,
     ) -> Result<HashMap<Channel, ChannelCheckpoint>, StoreError> {
         let sql = |error| StoreError::from_sqlx(DURING, error);
         let names = names(wanted);
@@ -133,11 +181,16 @@ impl Reading<'_> {
         let rows = self.channel_rows(&names).await.map_err(sql)?;
         let mut found: HashMap<String, ChannelCheckpoint> = rows
             .iter()
-            .map(|row| (row.channel.clone(), begin(row)))
+            .map(|row| (row.channel.clone(), begin(row, lost_to)))
             .collect();
         for row in self.producers(&names).await.map_err(sql)? {
             if let Some(channel) = found.get_mut(&row.channel) {
-                channel.state.producers.push(ProducerState {
+                let state = &mut channel.state;
+                let known = match &mut state.unheard {
+                    Some(unheard) if row.last_offset < lost_to => unheard,
+                    _ => &mut state.producers,
+                };
+                known.push(ProducerState {
                     user: row.user_id,
                     producer: row.producer,
                     epoch: u64::try_from(row.epoch).unwrap_or(0),
@@ -145,8 +198,10 @@ impl Reading<'_> {
                 });
             }
         }
-        self.ids(&rows, &mut found).await.map_err(sql)?;
-        self.tails(&rows, tail, &mut found).await?;
+        if let Depth::Whole { tail } = depth {
+            self.ids(&rows, &mut found).await.map_err(sql)?;
+            self.tails(&rows, tail, &mut found).await?;
+        }
         Ok(wanted
             .iter()
             .filter_map(|channel| Some((channel.clone(), found.remove(channel.as_str())?)))
@@ -168,7 +223,7 @@ impl Reading<'_> {
 
     async fn producers(&mut self, names: &[String]) -> Result<Vec<ProducerRow>, sqlx::Error> {
         sqlx::query_as(
-            "select channel, user_id, producer, epoch, seq
+            "select channel, user_id, producer, epoch, seq, last_offset
              from rivermouth.producers where topic_id = $1 and partition = $2 and channel = any($3)",
         )
         .bind(self.topic_id)
@@ -327,11 +382,13 @@ fn names(channels: &[Channel]) -> Vec<String> {
     channels.iter().map(name).collect()
 }
 
-fn begin(row: &ChannelRow) -> ChannelCheckpoint {
+fn begin(row: &ChannelRow, lost_to: i64) -> ChannelCheckpoint {
     ChannelCheckpoint {
         state: ChannelState {
             log_time_ms: row.log_time_ms,
-            last: row.last_offset,
+            // The first event after a loss names none before it.
+            last: row.last_offset.filter(|last| *last >= lost_to),
+            unheard: (lost_to > 0).then(Vec::new),
             ..ChannelState::default()
         },
         newest: row.newest_offset,

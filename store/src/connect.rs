@@ -7,9 +7,15 @@ use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
 use sqlx::postgres::{PgConnectOptions, PgPool, PgPoolOptions};
+use sqlx::{Postgres, Transaction};
 
 use crate::StoreError;
 use crate::days::KnownDays;
+
+/// Begins a transaction that writes.
+pub(crate) const BEGIN: &str = "begin";
+/// Begins one that reads everything as of one moment.
+pub(crate) const BEGIN_SNAPSHOT: &str = "begin isolation level repeatable read read only";
 
 /// How many connections, and how long anything may take.
 #[derive(Clone, Debug)]
@@ -130,6 +136,21 @@ impl Store {
     /// Closes all connections; waits for those in use to come back.
     pub async fn close(&self) {
         self.pool.close().await;
+    }
+
+    /// Begins a transaction, by [`BEGIN`] or [`BEGIN_SNAPSHOT`].
+    ///
+    /// In a task of its own, bounded by the deadlines of the connection: sqlx rolls back only what it knows to have
+    /// begun, so a caller that gave up just before the answer would leave a connection in the pool inside a transaction
+    /// that nobody ends. Here the transaction comes to be, and goes with the task's answer.
+    pub(crate) async fn begin(
+        &self,
+        statement: &'static str,
+    ) -> Result<Transaction<'static, Postgres>, sqlx::Error> {
+        let pool = self.pool.clone();
+        tokio::spawn(async move { pool.begin_with(statement).await })
+            .await
+            .unwrap_or(Err(sqlx::Error::WorkerCrashed))
     }
 
     /// Ends a call that takes too long; its connection is not used again before it is whole.

@@ -3,6 +3,7 @@
 use std::collections::{BTreeSet, HashMap};
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
+use crate::connect::BEGIN;
 use crate::{Store, StoreError};
 
 /// Milliseconds of a day.
@@ -68,7 +69,7 @@ impl Store {
         const DURING: &str = "dropping old days";
         self.within(DURING, async {
             let sql = |error| StoreError::from_sqlx(DURING, error);
-            let mut tx = self.pool.begin().await.map_err(sql)?;
+            let mut tx = self.begin(BEGIN).await.map_err(sql)?;
             hurry(&mut tx).await.map_err(sql)?;
             let (dropped,): (i32,) =
                 sqlx::query_as("select rivermouth.drop_days(date '1970-01-01' + $1::integer)")
@@ -116,7 +117,7 @@ impl Store {
             return Ok(());
         }
         let made = async {
-            let mut tx = self.pool.begin().await?;
+            let mut tx = self.begin(BEGIN).await?;
             hurry(&mut tx).await?;
             sqlx::query("select rivermouth.create_day(date '1970-01-01' + $1::integer)")
                 .bind(i32::try_from(day).unwrap_or(0))

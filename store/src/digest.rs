@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use sqlx::FromRow;
 
+use crate::connect::BEGIN;
 use crate::days::day_of;
 use crate::{Store, StoreError};
 
@@ -41,7 +42,7 @@ impl Store {
     pub async fn digests(&self, at_ms: i64) -> Result<Vec<Digest>, StoreError> {
         let sql = |error| StoreError::from_sqlx(DURING, error);
         let reading = async {
-            let mut tx = self.pool.begin().await.map_err(sql)?;
+            let mut tx = self.begin(BEGIN).await.map_err(sql)?;
             sqlx::query("set local statement_timeout = '600s'")
                 .execute(&mut *tx)
                 .await

@@ -6,6 +6,7 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
+use crate::connect::BEGIN;
 use crate::{Place, Store, StoreError};
 
 /// One instance's view of the leases over a fixed set of partitions.
@@ -73,7 +74,7 @@ impl Leases {
         self.store.within(DURING, async {
         let sql = |error| StoreError::from_sqlx(DURING, error);
         let (topic_ids, partitions) = self.columns(self.places.keys());
-        let mut tx = self.store.pool.begin().await.map_err(sql)?;
+        let mut tx = self.store.begin(BEGIN).await.map_err(sql)?;
         sqlx::query(
             "insert into rivermouth.members (owner, until) values ($1, now() + make_interval(secs => $2))
              on conflict (owner) do update set until = excluded.until",

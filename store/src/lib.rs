@@ -39,7 +39,7 @@ pub use error::StoreError;
 pub use history::HistoryFilter;
 pub use jobs::{JobRow, JobStep};
 pub use leases::{Leases, Shares};
-pub use offsets::Progress;
+pub use offsets::{LOST_MAX, Progress};
 pub use place::Place;
 pub use rebuild::{Order, Rebuild, Way};
 pub use rows::{EventRow, NewEvent, QuarantineRow};

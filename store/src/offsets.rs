@@ -1,18 +1,22 @@
 //! How far a partition is stored, and the compare-and-swap that fences: whoever does not know the present offset
 //! cannot move it.
 
-use sqlx::PgConnection;
+use sqlx::{FromRow, PgConnection};
 
+use crate::connect::BEGIN;
 use crate::days::storable;
 use crate::{Place, Store, StoreError};
 
 /// How far a partition is stored.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Progress {
     /// Every record below has been dealt with: stored, void or quarantined.
     pub next: i64,
-    /// Rows are complete from here on.
+    /// Rows are complete from here on, but for `lost`.
     pub floor: i64,
+    /// Ranges between `floor` and `next` that were erased from the log before they were stored, ascending. At most
+    /// [`LOST_MAX`]: rows before older ones count as gone, and `floor` says so.
+    pub lost: Vec<(i64, i64)>,
     /// Every record with an earlier time in the log is stored, Unix milliseconds; `None` before the first.
     pub complete_to_ms: Option<i64>,
     /// A rebuild removes rows: [`Store::make_way`] comes before [`Store::write`].
@@ -23,18 +27,39 @@ pub struct Progress {
     pub truncated: Option<i64>,
 }
 
-type ProgressRow = (i64, i64, Option<i64>, bool, Option<i64>, Option<i64>);
+/// How many lost ranges of a partition are told apart.
+pub const LOST_MAX: usize = 32;
+
+#[derive(FromRow)]
+struct ProgressRow {
+    next_offset: i64,
+    floor_offset: i64,
+    lost_from: Vec<i64>,
+    lost_to: Vec<i64>,
+    complete_to_ms: Option<i64>,
+    removing: bool,
+    rebuild_to: Option<i64>,
+    truncated_offset: Option<i64>,
+}
 
 impl From<ProgressRow> for Progress {
     fn from(row: ProgressRow) -> Progress {
-        let (next, floor, complete_to_ms, removing, rebuild_to, truncated) = row;
+        // The newest come first, and one more than are told apart.
+        let mut lost: Vec<(i64, i64)> = row.lost_from.into_iter().zip(row.lost_to).collect();
+        let floor = match lost.get(LOST_MAX) {
+            Some((_, to)) => row.floor_offset.max(*to),
+            None => row.floor_offset,
+        };
+        lost.truncate(LOST_MAX);
+        lost.reverse();
         Progress {
-            next,
+            next: row.next_offset,
             floor,
-            complete_to_ms,
-            removing,
-            rebuild_to,
-            truncated,
+            lost,
+            complete_to_ms: row.complete_to_ms,
+            removing: row.removing,
+            rebuild_to: row.rebuild_to,
+            truncated: row.truncated_offset,
         }
     }
 }
@@ -48,14 +73,23 @@ impl Store {
         const DURING: &str = "reading an offset";
         self.within(DURING, async {
         let row: Option<ProgressRow> = sqlx::query_as(
-            "select o.next_offset, o.floor_offset, (extract(epoch from o.complete_to_at) * 1000)::bigint,
-                    o.rebuild_from is not null, o.rebuild_to, o.truncated_offset
-             from rivermouth.offsets o join rivermouth.topics t using (topic_id)
+            "select o.next_offset, o.floor_offset, (extract(epoch from o.complete_to_at) * 1000)::bigint as complete_to_ms,
+                    o.rebuild_from is not null as removing, o.rebuild_to, o.truncated_offset,
+                    coalesce(l.lost_from, '{}') as lost_from, coalesce(l.lost_to, '{}') as lost_to
+             from rivermouth.offsets o join rivermouth.topics t using (topic_id) cross join lateral (
+                 select array_agg(g.from_offset order by g.from_offset desc) as lost_from,
+                        array_agg(g.to_offset order by g.from_offset desc) as lost_to
+                 from (select from_offset, to_offset from rivermouth.gaps
+                       where topic_id = o.topic_id and partition = o.partition and reason = 'retention'
+                         and to_offset > o.floor_offset and to_offset <= o.next_offset
+                       order by from_offset desc limit $4) g
+             ) l
              where t.topic = $1 and t.generation = $2 and o.partition = $3",
         )
         .bind(&place.topic)
         .bind(i32::from(place.generation))
         .bind(place.partition)
+        .bind(i64::try_from(LOST_MAX).unwrap_or(i64::MAX).saturating_add(1))
         .fetch_optional(&self.pool)
         .await
         .map_err(|error| StoreError::from_sqlx(DURING, error))?;
@@ -73,7 +107,7 @@ impl Store {
         self.within(DURING, async {
             let sql = |error| StoreError::from_sqlx(DURING, error);
             let topic_id = self.topic_id(place).await?;
-            let mut tx = self.pool.begin().await.map_err(sql)?;
+            let mut tx = self.begin(BEGIN).await.map_err(sql)?;
             let begun = sqlx::query(
                 "insert into rivermouth.offsets (topic_id, partition, next_offset, floor_offset, begun_offset)
              values ($1, $2, $3, $3, $3) on conflict (topic_id, partition) do nothing",
@@ -107,7 +141,8 @@ impl Store {
         .await
     }
 
-    /// Records that the log no longer holds `from..to`, and goes on at `to`.
+    /// Records that the log no longer holds `from..to`, and goes on at `to`. The rows before stay; where there are none,
+    /// they are complete from `to` on.
     ///
     /// # Errors
     /// [`StoreError::Fenced`] when the stored offset is not `from`.
@@ -116,19 +151,20 @@ impl Store {
         self.within(DURING, async {
             let sql = |error| StoreError::from_sqlx(DURING, error);
             let topic_id = self.topic_id(place).await?;
-            let mut tx = self.pool.begin().await.map_err(sql)?;
+            let mut tx = self.begin(BEGIN).await.map_err(sql)?;
             let moved = sqlx::query(
-            "update rivermouth.offsets set next_offset = $4, floor_offset = $4, updated_at = now()
+                "update rivermouth.offsets set next_offset = $4, updated_at = now(),
+                 floor_offset = case when floor_offset = next_offset then $4 else floor_offset end
              where topic_id = $1 and partition = $2 and next_offset = $3 and rebuild_from is null
                and truncated_offset is null",
-        )
-        .bind(topic_id)
-        .bind(place.partition)
-        .bind(from)
-        .bind(to)
-        .execute(&mut *tx)
-        .await
-        .map_err(sql)?;
+            )
+            .bind(topic_id)
+            .bind(place.partition)
+            .bind(from)
+            .bind(to)
+            .execute(&mut *tx)
+            .await
+            .map_err(sql)?;
             if moved.rows_affected() != 1 {
                 return Err(fenced(place, from));
             }

@@ -11,6 +11,7 @@ use std::time::Duration;
 
 use sqlx::PgConnection;
 
+use crate::connect::BEGIN;
 use crate::{Place, Store, StoreError};
 use remove::remove_newest;
 
@@ -78,7 +79,7 @@ impl Store {
     pub async fn order_rebuilds(&self, orders: &[Order]) -> Result<(), StoreError> {
         self.within(DURING, async {
             let sql = |error| StoreError::from_sqlx(DURING, error);
-            let mut tx = self.pool.begin().await.map_err(sql)?;
+            let mut tx = self.begin(BEGIN).await.map_err(sql)?;
             for order in orders {
                 let topic_id = self.topic_id(&order.place).await?;
                 sqlx::query(
@@ -156,7 +157,7 @@ impl Store {
         let sql = |error| StoreError::from_sqlx(DURING, error);
         let step = async {
             let topic_id = self.topic_id(place).await?;
-            let mut tx = self.pool.begin().await.map_err(sql)?;
+            let mut tx = self.begin(BEGIN).await.map_err(sql)?;
             sqlx::query("set local statement_timeout = '600s'")
                 .execute(&mut *tx)
                 .await

@@ -6,6 +6,7 @@ use bytes::Bytes;
 use schemas::Channel;
 use sqlx::{FromRow, PgConnection};
 
+use crate::connect::BEGIN_SNAPSHOT;
 use crate::{Place, Store, StoreError};
 
 /// A channel's state as it is kept.
@@ -34,7 +35,8 @@ pub struct Footing {
     /// Every record below has been dealt with.
     pub next: i64,
     /// Rows of all channels are complete from here on. If the offset is not below it, then all events of the channel
-    /// between the snapshot and the offset are in the tables too, as far as they are stored.
+    /// between the snapshot and the offset are in the tables too, as far as they are stored. Not below the end of what
+    /// was erased before it was stored, up to the offset: a state after that is one of what is left.
     pub floor: i64,
     /// No event of the channel was dropped, and it brought no state from a topic before this one: without a snapshot
     /// one can begin at its first.
@@ -78,7 +80,8 @@ const NEWEST: &str =
        and (t.generation < $2 or s.next_offset <= $5)
      order by s.channel, t.generation desc, s.next_offset desc";
 
-const FOOTING: &str = "select o.next_offset, o.floor_offset,
+const FOOTING: &str = "select o.next_offset,
+            greatest(o.floor_offset, rivermouth.lost_to(o.topic_id, o.partition, least(o.next_offset, $5))),
             not exists (
                 select from rivermouth.channels c
                 where c.topic_id = o.topic_id and c.partition = o.partition and c.channel = $4
@@ -104,16 +107,13 @@ impl Store {
     ) -> Result<Option<Footing>, StoreError> {
         self.within(DURING, async {
             let sql = |error| StoreError::from_sqlx(DURING, error);
-            let mut tx = self
-                .pool
-                .begin_with("begin isolation level repeatable read read only")
-                .await
-                .map_err(sql)?;
+            let mut tx = self.begin(BEGIN_SNAPSHOT).await.map_err(sql)?;
             let stands: Option<(i64, i64, bool)> = sqlx::query_as(FOOTING)
                 .bind(&place.topic)
                 .bind(i32::from(place.generation))
                 .bind(place.partition)
                 .bind(channel.as_str())
+                .bind(at)
                 .fetch_optional(&mut *tx)
                 .await
                 .map_err(sql)?;

@@ -1,5 +1,6 @@
 //! A log that ends before what is stored of it: said once, and nothing is stored until a person has looked.
 
+use crate::connect::BEGIN;
 use crate::{Place, Store, StoreError};
 
 impl Store {
@@ -13,7 +14,7 @@ impl Store {
         self.within(DURING, async {
             let sql = |error| StoreError::from_sqlx(DURING, error);
             let topic_id = self.topic_id(place).await?;
-            let mut tx = self.pool.begin().await.map_err(sql)?;
+            let mut tx = self.begin(BEGIN).await.map_err(sql)?;
             let said = sqlx::query(
                 "update rivermouth.offsets set truncated_offset = $4, updated_at = now()
                  where topic_id = $1 and partition = $2 and next_offset = $3 and next_offset > $4

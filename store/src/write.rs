@@ -9,6 +9,7 @@ mod snapshots;
 
 use sqlx::PgConnection;
 
+use crate::connect::BEGIN;
 use crate::days::day_of;
 use crate::error::refuses_value;
 use crate::offsets::advance;
@@ -88,7 +89,7 @@ impl Store {
         derived: &Derived<'_>,
         cast: Cast,
     ) -> Result<Result<(), StoreError>, sqlx::Error> {
-        let mut tx = self.pool.begin().await?;
+        let mut tx = self.begin(BEGIN).await?;
         let offsets = (batch.start, batch.end);
         // First, so that of two writers one waits here and nothing is written in vain.
         let fenced = advance(&mut tx, topic_id, place, offsets, batch.complete_to_ms).await?;

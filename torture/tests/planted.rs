@@ -101,7 +101,7 @@ async fn finds(mistake: &str, profile: Profile, kinds: &[&str]) {
 }
 
 /// Asserts that there is nothing to be found without a mistake.
-async fn finds_nothing(profile: Profile) {
+async fn finds_nothing(profile: Profile) -> Report {
     let report = profile.run(None, Duration::from_secs(60)).await;
     let wrong = report.verdict.total();
     assert!(
@@ -109,6 +109,7 @@ async fn finds_nothing(profile: Profile) {
         "{}",
         page(&report)
     );
+    report
 }
 
 macro_rules! mistakes {
@@ -170,6 +171,13 @@ mod without_a_mistake_nothing_is_found {
     #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
     async fn under_much_for_slow_readers() {
         finds_nothing(Profile::Heavy).await;
+    }
+
+    #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+    async fn when_events_are_lost() {
+        let report = finds_nothing(Profile::Losing).await;
+        let gaps = report.verdict.checks["gap"];
+        assert!(gaps > 0, "nobody was told of a gap:\n{}", page(&report));
     }
 }
 

@@ -167,7 +167,6 @@ impl Node {
         let extent = Extent {
             stored: Some(store.stored()),
             log_low: log.low,
-            last: None,
         };
         let take = take.min(self.waiting.len());
         let mut tracks: Vec<Track> = Vec::new();
@@ -195,20 +194,15 @@ impl Node {
                         .track(fetch, judge_from, checkpoint.then_some(store)),
                 ),
                 Source::Gap { to } => {
-                    let last = store.last(&fetch.channel);
                     let to = to.min(fetch.until.max(fetch.next + 1));
-                    let gap = match plan::source(fetch.next, &Extent { last, ..extent }) {
-                        Source::Skip { .. } => None,
-                        _ => Some(Gap {
-                            from: fetch.next,
-                            to,
-                            reason: GapReason::Retention,
-                        }),
+                    let gap = Gap {
+                        from: fetch.next,
+                        to,
+                        reason: GapReason::Retention,
                     };
                     let start = fetch.next;
-                    crate::tier::answer(fetch, start, gap, Vec::new(), to);
+                    crate::tier::answer(fetch, start, Some(gap), Vec::new(), to);
                 }
-                Source::Skip { to } => crate::tier::answer(fetch, to, None, Vec::new(), to),
             }
         }
         if tracks.is_empty() {

@@ -72,6 +72,7 @@ impl Store {
         Stored {
             floor: self.floor,
             next: self.next,
+            lost: Vec::new(),
         }
     }
 
@@ -104,9 +105,5 @@ impl Store {
             acceptance: Acceptance::restore(producers, ids, time),
             last: known.judging.last,
         }
-    }
-
-    pub(super) fn last(&self, channel: &Channel) -> Option<i64> {
-        self.states.get(channel)?.judging.last
     }
 }

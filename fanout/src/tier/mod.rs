@@ -82,18 +82,11 @@ impl Tiers {
             Err(silent) => alone(silent, log_low)?,
         };
         // Asked at the same time, so the store may just have been faster; it is cut when that stays so.
-        if let Some(known) = stored.filter(|known| known.next > marks.high) {
+        if let Some(known) = stored.as_mut().filter(|known| known.next > marks.high) {
             let end = self.marks(place).await?.high;
-            stored = Some(Stored {
-                next: known.next.min(end),
-                ..known
-            });
+            known.next = known.next.min(end);
         }
-        Ok(Extent {
-            stored,
-            log_low,
-            last: None,
-        })
+        Ok(Extent { stored, log_low })
     }
 
     /// One past the last offset of a partition, as of now.
@@ -136,6 +129,7 @@ impl Tiers {
             Ok(Ok(progress)) => Ok(progress.map(|p| Stored {
                 floor: p.floor,
                 next: p.held(),
+                lost: p.lost,
             })),
             Ok(Err(error)) => {
                 tracing::warn!(%error, "the store does not answer");

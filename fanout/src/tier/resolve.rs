@@ -27,12 +27,13 @@ pub(crate) struct Older {
 }
 
 impl Tiers {
-    /// The first position from which everything is still there.
+    /// The first position from which anything is still there.
     pub(crate) async fn earliest(&self, spot: &Spot) -> Result<i64, ProtocolError> {
         Ok(plan::earliest(&self.extent(&spot.place).await?))
     }
 
-    /// The position of the first event whose time is at least `time_ms`; the end when there is none yet.
+    /// The position of the first event whose time is at least `time_ms`, or of a loss that may have held it; the end
+    /// when there is none yet.
     pub(crate) async fn at_time(&self, spot: &Spot, time_ms: i64) -> Result<i64, ProtocolError> {
         let extent = self.extent(&spot.place).await?;
         let place = &spot.place;
@@ -53,11 +54,26 @@ impl Tiers {
             return Ok(in_log);
         };
         let stored = self.framer.directory.stored(place);
-        match timeout(STEP, store.offset_at(&stored, &spot.channel, time_ms)).await {
-            Ok(Ok(Some(offset))) => Ok(offset.min(in_log)),
-            Ok(Ok(None)) => Ok(in_log),
-            _ => Err(away()),
+        let first = match timeout(STEP, store.offset_at(&stored, &spot.channel, time_ms)).await {
+            Ok(Ok(Some(offset))) => offset.min(in_log),
+            Ok(Ok(None)) => in_log,
+            _ => return Err(away()),
+        };
+        if plan::gone((earliest, first), &extent).is_empty() {
+            return Ok(first);
         }
+        // Events of that time or later may be among those that were lost just before the first that is left.
+        let last = HistoryFilter {
+            limit: 1,
+            desc: true,
+            ..HistoryFilter::between(earliest, first)
+        };
+        let before = match timeout(STEP, store.history(&stored, &spot.channel, last)).await {
+            Ok(Ok(rows)) => rows.first().map_or(earliest, |row| row.offset + 1),
+            _ => return Err(away()),
+        };
+        let gone = plan::gone((before, first), &extent);
+        Ok(gone.first().map_or(first, |(from, _)| *from))
     }
 
     /// The last `n` events with offsets in `[lo, before)` that pass `wanted`: from the log as far back as the store
@@ -74,7 +90,7 @@ impl Tiers {
         let extent = self.extent(&spot.place).await?;
         let channels = std::slice::from_ref(&spot.channel);
         let ground = self
-            .ground(&spot.place, channels, extent.log_low, 0)
+            .ground(&spot.place, channels, extent.log_low, 0, STEP)
             .await?;
         let (next, mut state) = (ground.next, ground.state(&spot.channel));
         let mut found: VecDeque<Arc<Delivered>> = VecDeque::new();

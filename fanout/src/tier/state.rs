@@ -14,7 +14,7 @@ use super::{CatchUp, Fetch, STEP, Silent, Spot, Tiers, alone, folded::Folded, wa
 use crate::{
     chunk::{Chunk, Gap, State, away},
     place::Place,
-    plan,
+    plan::{self, Source},
     pull::Reply,
 };
 
@@ -79,11 +79,12 @@ impl Tiers {
             Err(Lost::Away(error)) => return Err(error),
             Err(Lost::Gone(gap)) => gap,
         };
-        let first = plan::earliest(&self.extent(&spot.place).await?).min(until);
-        if first <= next {
-            return Err(gap.erased(&self.framer, spot));
+        match plan::source(next, &self.extent(&spot.place).await?) {
+            Source::Gap { to } if next < until => {
+                self.state_at(catch_up, spot, to.min(until)).await
+            }
+            _ => Err(gap.erased(&self.framer, spot)),
         }
-        self.state_at(catch_up, spot, first).await
     }
 
     async fn fold_to(&self, catch_up: &CatchUp, spot: &Spot, next: i64) -> Result<Bytes, Lost> {

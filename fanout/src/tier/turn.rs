@@ -9,6 +9,7 @@ use std::{
 
 use protocol::server::GapReason;
 use schemas::Channel;
+use state::ChannelState;
 use tokio::time::Instant;
 
 use super::{
@@ -27,6 +28,8 @@ use crate::{
 
 /// How long a turn may read. What is not filled by then goes on with the next pull, others first.
 const TURN: Duration = Duration::from_millis(500);
+/// How long the store may take to tell what the log is judged from. Less than a request waits.
+const CHECKPOINT: Duration = Duration::from_secs(4);
 /// Channels whose checkpoints are asked for in one turn.
 const CHECKPOINTS_MAX: usize = 128;
 /// A reading of the log begins at most so many records before the place of whoever has waited longest.
@@ -39,8 +42,6 @@ struct Sorted {
     stored: Vec<(Fetch, i64)>,
     /// The log does, judged from an offset, with the store's checkpoint or without.
     logged: Vec<(Fetch, i64, bool)>,
-    /// Nobody does, up to an offset.
-    erased: Vec<(Fetch, i64)>,
 }
 
 impl Tiers {
@@ -67,49 +68,7 @@ impl Tiers {
             self.pages(place, sorted.stored, ends, metrics),
             self.readings(place, sorted.logged, &extent, states),
         );
-        let mut left = self.erased(place, sorted.erased, &extent).await;
-        left.extend(stored);
-        left.extend(logged);
-        left
-    }
-
-    /// Tells of erased ranges, unless the store knows that the channel had nothing in them.
-    async fn erased(
-        &self,
-        place: &Place,
-        erased: Vec<(Fetch, i64)>,
-        extent: &Extent,
-    ) -> Vec<Fetch> {
-        let (now, later) = some_channels(erased, |(fetch, _)| &fetch.channel);
-        let mut last: HashMap<Channel, i64> = HashMap::new();
-        if self.store.is_some() && !now.is_empty() {
-            let channels = channels(&now, |(fetch, _)| &fetch.channel);
-            let Ok(ground) = self.ground(place, &channels, extent.log_low, 0).await else {
-                return now
-                    .into_iter()
-                    .chain(later)
-                    .map(|(fetch, _)| fetch)
-                    .filter_map(put_off)
-                    .collect();
-            };
-            let known = ground.channels.into_iter();
-            last.extend(known.filter_map(|(channel, known)| Some((channel, known.state.last?))));
-        }
-        for (fetch, to) in now {
-            let last = last.get(&fetch.channel).copied();
-            let to = to.min(fetch.until.max(fetch.next + 1));
-            if let Source::Skip { to } = plan::source(fetch.next, &Extent { last, ..*extent }) {
-                answer(fetch, to, None, Vec::new(), to);
-                continue;
-            }
-            let gap = Gap {
-                from: fetch.next,
-                to,
-                reason: GapReason::Retention,
-            };
-            answer(fetch, to, Some(gap), Vec::new(), to);
-        }
-        later.into_iter().map(|(fetch, _)| fetch).collect()
+        stored.into_iter().chain(logged).collect()
     }
 
     /// One reading of the log, from about where the oldest of the pulls stands.
@@ -201,14 +160,19 @@ impl Tiers {
             let known = lock(states).before(&fetch.channel, fetch.next);
             match known.filter(|(at, _)| *at >= judge_from) {
                 Some((at, state)) => join(&mut tracks, at, || state, fetch),
-                None if !checkpoint => join(&mut tracks, judge_from, Default::default, fetch),
+                None if !checkpoint => {
+                    join(&mut tracks, judge_from, || beginning(judge_from), fetch);
+                }
                 None => unknown.push(fetch),
             }
         }
         let mut moved = Vec::new();
         if !unknown.is_empty() {
             let channels = channels(&unknown, |fetch| &fetch.channel);
-            let ground = match self.ground(place, &channels, extent.log_low, 0).await {
+            let ground = match self
+                .ground(place, &channels, extent.log_low, 0, CHECKPOINT)
+                .await
+            {
                 Ok(ground) => ground,
                 Err(_) => {
                     moved.extend(unknown.into_iter().filter_map(put_off));
@@ -231,6 +195,7 @@ impl Tiers {
     }
 }
 
+/// Sorts the pulls by who answers them. Those whose place nothing holds any more are told so at once.
 fn sort(fetches: Vec<Fetch>, extent: &Extent) -> Sorted {
     let mut sorted = Sorted::default();
     for fetch in fetches.into_iter().filter(|fetch| !fetch.reply.is_gone()) {
@@ -243,17 +208,27 @@ fn sort(fetches: Vec<Fetch>, extent: &Extent) -> Sorted {
                 judge_from,
                 checkpoint,
             } => sorted.logged.push((fetch, judge_from, checkpoint)),
-            Source::Gap { to } => sorted.erased.push((fetch, to)),
-            Source::Skip { to } => answer(fetch, to, None, Vec::new(), to),
+            Source::Gap { to } => tell(fetch, to),
         }
     }
     sorted
 }
 
+/// Tells of a range that is erased up to `to`.
+fn tell(fetch: Fetch, to: i64) {
+    let to = to.min(fetch.until.max(fetch.next + 1));
+    let gap = Gap {
+        from: fetch.next,
+        to,
+        reason: GapReason::Retention,
+    };
+    answer(fetch, to, Some(gap), Vec::new(), to);
+}
+
 fn join(
     tracks: &mut HashMap<(Channel, i64), Track>,
     from: i64,
-    state: impl FnOnce() -> state::ChannelState,
+    state: impl FnOnce() -> ChannelState,
     fetch: Fetch,
 ) {
     let track = tracks.entry((fetch.channel.clone(), from));
@@ -264,6 +239,14 @@ fn join(
         pulls: Vec::new(),
     });
     track.pulls.push(fetch);
+}
+
+/// What is known of a channel where the log begins and no store goes further back.
+fn beginning(low: i64) -> ChannelState {
+    match low {
+        0 => ChannelState::new(),
+        _ => ChannelState::after_loss(),
+    }
 }
 
 /// Refused for now: the asker comes back.

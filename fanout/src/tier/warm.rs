@@ -14,7 +14,7 @@ use store::{ChannelCheckpoint, SnapshotRow};
 use tokio::time::timeout;
 
 use super::{
-    STEP, Silent, Tiers, alone,
+    Silent, Tiers, alone,
     folded::Folded,
     scan::{Purpose, Scanned},
 };
@@ -30,6 +30,9 @@ pub(super) const TAIL: usize = 128;
 /// How long a scan from the checkpoint to the head may take. Longer than a request: with the store away it begins at the
 /// log's beginning, and whoever comes again finds what the first one set going.
 const SCAN: Duration = Duration::from_secs(60);
+/// How long the store may take to tell what such a scan begins with: all ids of ten minutes, of every channel. Asked
+/// again and again it would only be busier.
+const CHECKPOINT: Duration = Duration::from_secs(8);
 /// Bytes of the rings that one warming fills, shared by its channels: the oldest events go first, as when they are hot.
 const RINGS_BYTES_MAX: usize = 16 << 20;
 /// Bytes of a ring that each channel may fill at least.
@@ -52,6 +55,10 @@ pub(crate) struct Warm {
 pub(super) struct Ground {
     pub(super) next: i64,
     floor: i64,
+    /// Where the last loss ends that is before `next`, or that begins there; 0 without one.
+    lost_to: i64,
+    /// What is known of a channel that is not in `channels`.
+    unknown: store::ChannelState,
     pub(super) channels: HashMap<Channel, ChannelCheckpoint>,
     pub(super) snapshots: HashMap<Channel, SnapshotRow>,
     /// What is not in it had no event before `next`.
@@ -59,10 +66,14 @@ pub(super) struct Ground {
 }
 
 impl Ground {
-    /// What the channel's records below `next` add up to.
+    /// What the channel's records below `next` add up to, and what is lost after them.
     pub(super) fn state(&self, channel: &Channel) -> ChannelState {
-        let known = self.channels.get(channel);
-        known.map_or_else(ChannelState::new, |known| restored(known.state.clone()))
+        let known = self.channels.get(channel).map(|known| &known.state);
+        let mut state = restored(known.unwrap_or(&self.unknown).clone());
+        if self.lost_to > self.next {
+            state.lose();
+        }
+        state
     }
 }
 
@@ -84,16 +95,15 @@ impl Tiers {
             .filter(|(_, begun)| begun.is_none())
             .map(|(channel, _)| channel.clone())
             .collect();
-        let mut ground = self.ground(place, &cold, low, TAIL).await?;
+        let ground = self.ground(place, &cold, low, TAIL, CHECKPOINT).await?;
         let mut folds = self.folds(place, &cold, &ground, low).await?;
         let room = (RINGS_BYTES_MAX / channels.len().max(1)).max(RING_BYTES_MIN);
         let mut warm: HashMap<Channel, Warm> = channels
             .into_iter()
             .map(|(channel, begun)| {
-                let known = ground.channels.remove(&channel);
                 let folded = folds.remove(&channel);
                 let folded = folded.unwrap_or_else(|| Folded::of(&channel, false));
-                let warm = begun.unwrap_or_else(|| self.begin(place, known, folded, &ground, low));
+                let warm = begun.unwrap_or_else(|| self.begin(place, &channel, folded, &ground));
                 (channel, warm)
             })
             .collect();
@@ -126,17 +136,24 @@ impl Tiers {
         Ok(warm.into_iter().collect())
     }
 
-    /// The store's word on some channels, with at most `tail` rows of each; the log's beginning where there is none.
+    /// The store's word on some channels, with at most `tail` rows of each; the log's beginning where there is none, and
+    /// where it does not answer within `patience`.
     pub(super) async fn ground(
         &self,
         place: &Place,
         channels: &[Channel],
         low: i64,
         tail: usize,
+        patience: Duration,
     ) -> Result<Ground, ProtocolError> {
         let from_log = Ground {
             next: low,
             floor: low,
+            lost_to: low,
+            unknown: store::ChannelState {
+                unheard: (low > 0).then(Vec::new),
+                ..store::ChannelState::default()
+            },
             channels: HashMap::new(),
             snapshots: HashMap::new(),
             // A topic that was made anew begins with the states of the one before it, which the store alone has.
@@ -147,7 +164,7 @@ impl Tiers {
             return Ok(from_log);
         };
         let stored = self.framer.directory.stored(place);
-        let checkpoint = match timeout(STEP, store.checkpoint(&stored, channels, tail)).await {
+        let checkpoint = match timeout(patience, store.checkpoint(&stored, channels, tail)).await {
             Ok(Ok(checkpoint)) => checkpoint,
             Ok(Err(error)) => {
                 tracing::warn!(%error, "no checkpoint from the store");
@@ -166,41 +183,34 @@ impl Tiers {
         Ok(checkpoint.map_or(from_log, |checkpoint| Ground {
             next: checkpoint.next,
             floor: checkpoint.floor,
+            lost_to: match checkpoint.next < low {
+                true => low,
+                false => checkpoint.lost_to,
+            },
+            unknown: checkpoint.unknown(),
             channels: checkpoint.channels,
             snapshots: checkpoint.snapshots,
             is_whole: true,
         }))
     }
 
-    fn begin(
-        &self,
-        place: &Place,
-        known: Option<ChannelCheckpoint>,
-        folded: Folded,
-        ground: &Ground,
-        low: i64,
-    ) -> Warm {
-        // Erased before it was stored: no ring may reach over that hole, who reads from before it is told of it.
-        let hole = ground.next < low;
-        let Some(known) = known else {
-            return Warm {
-                state: ChannelState::new(),
-                ring: Ring::new(if hole { low } else { ground.floor }),
-                next: ground.next,
-                floor: ground.floor,
-                folded,
-            };
-        };
-        let from = match known.tail.first() {
-            Some(first) if known.tail.len() >= TAIL => first.offset,
+    fn begin(&self, place: &Place, channel: &Channel, folded: Folded, ground: &Ground) -> Warm {
+        let tail = ground
+            .channels
+            .get(channel)
+            .map_or(&[][..], |known| &known.tail);
+        let from = match tail.first() {
+            Some(first) if tail.len() >= TAIL => first.offset,
             _ => ground.floor,
         };
-        let mut ring = Ring::new(if hole { low } else { from });
-        for row in known.tail.iter().filter(|_| !hole) {
+        // No ring reaches over what was erased before it was stored: who reads from before is told of it.
+        let from = from.max(ground.lost_to);
+        let mut ring = Ring::new(from);
+        for row in tail.iter().filter(|row| row.offset >= from) {
             ring.push(self.framer.stored(place, row));
         }
         Warm {
-            state: restored(known.state),
+            state: ground.state(channel),
             ring,
             next: ground.next,
             floor: ground.floor,
@@ -243,19 +253,25 @@ impl Warm {
 
 /// The acceptance rule's state from the checkpoint's parts.
 fn restored(state: store::ChannelState) -> ChannelState {
-    let producers = state.producers.into_iter().map(|p| ProducerState {
-        user: p.user,
-        producer: p.producer,
-        epoch: p.epoch,
-        seq: p.seq,
-    });
+    let outboxes = |known: Vec<store::ProducerState>| {
+        known.into_iter().map(|p| ProducerState {
+            user: p.user,
+            producer: p.producer,
+            epoch: p.epoch,
+            seq: p.seq,
+        })
+    };
     let ids = state.ids.into_iter().map(|id| IdState {
         id: id.id,
         log_time_ms: id.log_time_ms,
     });
     let ids = ids.filter(|_| service::planted!("rule_forgets", false => true));
+    let acceptance = Acceptance::restore(outboxes(state.producers), ids, state.log_time_ms);
     ChannelState {
-        acceptance: Acceptance::restore(producers, ids, state.log_time_ms),
+        acceptance: match state.unheard {
+            Some(unheard) => acceptance.with_unheard(outboxes(unheard)),
+            None => acceptance,
+        },
         last: state.last,
     }
 }

@@ -44,37 +44,49 @@ impl Lookup {
     async fn ask(&self, channels: &[Channel]) -> Option<Vec<Looked>> {
         let (marks, checkpoint) = tokio::join!(self.watermarks(), self.checkpoint(channels));
         let marks = marks?;
-        let empty = |from: i64| Looked {
-            acceptance: Acceptance::new(),
-            from,
-            head: marks.high,
+        let nothing = |from: i64| {
+            let mut acceptance = Acceptance::new();
+            if from > 0 {
+                // What the log began with is lost.
+                acceptance.lose();
+            }
+            let looked = || Looked {
+                acceptance: acceptance.clone(),
+                from,
+                head: marks.high,
+            };
+            channels.iter().map(|_| looked()).collect()
         };
         let Ok(checkpoint) = checkpoint else {
             // Without the store only a log that still has its beginning tells everything, and a long one
             // takes too long to read.
             let readable = marks.low == 0 && marks.high <= RECORDS_MAX;
-            return readable.then(|| channels.iter().map(|_| empty(0)).collect());
+            return readable.then(|| nothing(0));
         };
         let Some(mut checkpoint) = checkpoint else {
-            return Some(channels.iter().map(|_| empty(marks.low)).collect());
+            return Some(nothing(marks.low));
         };
-        if checkpoint.next < marks.low {
+        let lost = checkpoint.next < marks.low;
+        if lost {
             tracing::error!(
                 place = %self.place, persisted = checkpoint.next, low = marks.low,
                 "the log has lost records that were never persisted"
             );
         }
-        let from = checkpoint.next.max(marks.low);
-        let looked = channels
-            .iter()
-            .map(|channel| match checkpoint.channels.remove(channel) {
-                None => empty(from),
-                Some(found) => Looked {
-                    acceptance: restore(found.state),
-                    from,
-                    head: marks.high,
-                },
-            });
+        let looked = channels.iter().map(|channel| {
+            let mut acceptance = match checkpoint.channels.remove(channel) {
+                Some(found) => restore(found.state),
+                None => restore(checkpoint.unknown()),
+            };
+            if lost {
+                acceptance.lose();
+            }
+            Looked {
+                acceptance,
+                from: checkpoint.next.max(marks.low),
+                head: marks.high,
+            }
+        });
         Some(looked.collect())
     }
 
@@ -90,7 +102,7 @@ impl Lookup {
         match &self.store {
             None => Ok(None),
             Some(store) => {
-                let asked = store.checkpoint(&self.place, channels, 0);
+                let asked = store.outboxes(&self.place, channels);
                 match tokio::time::timeout(STORE_DEADLINE, asked).await {
                     Ok(answer) => answer.map_err(
                         |error| tracing::warn!(%error, place = %self.place, "no checkpoint"),
@@ -107,11 +119,18 @@ impl Lookup {
 
 /// Only the outboxes: ids are not judged here.
 fn restore(state: store::ChannelState) -> Acceptance {
-    let producers = state.producers.into_iter().map(|producer| ProducerState {
-        user: producer.user,
-        producer: producer.producer,
-        epoch: producer.epoch,
-        seq: producer.seq,
-    });
-    Acceptance::restore(producers, std::iter::empty(), state.log_time_ms)
+    let outboxes = |known: Vec<store::ProducerState>| {
+        known.into_iter().map(|producer| ProducerState {
+            user: producer.user,
+            producer: producer.producer,
+            epoch: producer.epoch,
+            seq: producer.seq,
+        })
+    };
+    let ids = std::iter::empty();
+    let acceptance = Acceptance::restore(outboxes(state.producers), ids, state.log_time_ms);
+    match state.unheard {
+        Some(unheard) => acceptance.with_unheard(outboxes(unheard)),
+        None => acceptance,
+    }
 }

@@ -8,7 +8,7 @@ use std::collections::{HashMap, VecDeque};
 
 use bytes::Bytes;
 use schemas::{Channel, Event, EventName, Lane, Outbox};
-use state::{Acceptance, Verdict};
+use state::{Acceptance, Verdict, Void};
 
 use super::job::{Answer, Claim, Identity};
 
@@ -132,15 +132,14 @@ impl Track {
 
     /// Judges a claim against what is known and what is in flight.
     pub(crate) fn judge(&self, claim: &Claim) -> Judgement {
-        let expected = self
-            .here
-            .get(&claim.identity)
-            .and_then(|here| here.expected)
-            .or_else(|| {
-                self.stands(&claim.identity)
-                    .map(|(epoch, last)| (epoch, last.saturating_add(1)))
-            });
-        let (epoch, next) = expected.unwrap_or((claim.epoch, 0));
+        let here = self.here.get(&claim.identity);
+        let Some((epoch, next)) = here.and_then(|here| here.expected) else {
+            return match self.void(claim) {
+                None => Judgement::Next,
+                Some(Void::Gap { .. }) => Judgement::Ahead,
+                Some(Void::Duplicate | Void::StaleEpoch { .. }) => Judgement::Behind,
+            };
+        };
         if claim.epoch > epoch {
             return if claim.seq == 0 {
                 Judgement::Next
@@ -224,16 +223,15 @@ impl Track {
             }
             None => {}
         }
-        match self.stands(&claim.identity) {
-            Some((epoch, _)) if claim.epoch < epoch => Answer::Stale { epoch },
-            Some((epoch, last)) if claim.epoch == epoch && claim.seq <= last => Answer::Duplicate {
+        match self.void(claim) {
+            Some(Void::StaleEpoch { epoch }) => Answer::Stale { epoch },
+            Some(Void::Duplicate) => Answer::Duplicate {
                 offset: None,
                 id: None,
             },
-            Some((epoch, last)) if claim.epoch == epoch => Answer::Ahead {
-                next: last.saturating_add(1),
-            },
-            _ => Answer::Ahead { next: 0 },
+            Some(Void::Gap { next }) => Answer::Ahead { next },
+            // It would count, were it in the log.
+            None => Answer::Ahead { next: claim.seq },
         }
     }
 
@@ -250,9 +248,11 @@ impl Track {
         }
     }
 
-    fn stands(&self, identity: &Identity) -> Option<(u64, u64)> {
+    fn void(&self, claim: &Claim) -> Option<Void> {
+        let identity = &claim.identity;
+        let numbers = (claim.epoch, claim.seq);
         self.acceptance
-            .producer(identity.user.as_deref(), &identity.producer)
+            .void(identity.user.as_deref(), &identity.producer, numbers)
     }
 }
 

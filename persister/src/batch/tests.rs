@@ -44,7 +44,11 @@ impl World {
                 && !builder.channels.knows(&event.channel)
             {
                 let folded = Folded::new(&event.channel);
-                builder.channels.learn(event.channel.clone(), None, folded);
+                builder.channels.learn(
+                    event.channel.clone(),
+                    store::ChannelState::default(),
+                    folded,
+                );
             }
             builder.add(record, decoded);
         }

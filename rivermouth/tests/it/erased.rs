@@ -10,10 +10,10 @@ use crate::talk::{Talk, fill};
 
 const CHANNEL: &str = "session.old";
 
-/// Erases everything before the event of this id from Kafka.
-async fn erase_before(bed: &Bed, id: &str) {
+/// Erases everything before the event of this id from Kafka, in the channel's partition.
+pub(crate) async fn erase_before(bed: &Bed, channel: &str, id: &str) {
     let accepted = bed.checker().await.accepted().await;
-    let first = accepted[CHANNEL]
+    let first = accepted[channel]
         .iter()
         .find(|accepted| accepted.fact.id == id)
         .unwrap();
@@ -28,7 +28,7 @@ async fn f35_what_kafka_has_erased_comes_from_postgres_as_the_same_bytes() {
     let (first, _persister) = tokio::join!(bed.start("fanout"), bed.start("persister"));
     let events = fill(&bed, &first, CHANNEL, 12).await;
     bed.checker().await.stored().await;
-    erase_before(&bed, &events[9].id).await;
+    erase_before(&bed, CHANNEL, &events[9].id).await;
     // A node that has seen none of it.
     let node = bed.start("fanout").await;
     let token = bed.gm("u1");
@@ -75,7 +75,7 @@ async fn f35_what_is_erased_everywhere_is_told_as_a_gap_on_every_transport() {
     let bed = Bed::on_kafka(BINARY).await;
     let first = bed.start("fanout").await;
     let events = fill(&bed, &first, CHANNEL, 8).await;
-    erase_before(&bed, &events[5].id).await;
+    erase_before(&bed, CHANNEL, &events[5].id).await;
     let node = bed.start("fanout").await;
     let token = bed.gm("u1");
     let since = events[1].cursor.clone().unwrap();

@@ -19,6 +19,7 @@ mod edge;
 mod erased;
 mod leaving;
 mod load;
+mod lost;
 mod planted;
 mod poison;
 mod producers;

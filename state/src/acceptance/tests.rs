@@ -96,6 +96,39 @@ fn a_void_record_changes_nothing() {
 }
 
 #[test]
+fn an_outbox_that_went_on_in_what_was_lost_counts_from_where_it_reappears() {
+    let mut rule = Acceptance::new();
+    for seq in 0..=4 {
+        rule.apply(&numbered(None, "p", 7, seq), 1);
+    }
+    rule.lose();
+    let mut put = |producer, epoch, seq| rule.apply(&numbered(None, producer, epoch, seq), 2);
+    assert_eq!(put("p", 7, 4), DUPLICATE);
+    assert_eq!(put("p", 6, 5), Verdict::Void(Void::StaleEpoch { epoch: 7 }));
+    assert_eq!(put("p", 7, 9), accepted(2));
+    // From there on by the rule again.
+    assert_eq!(put("p", 7, 8), DUPLICATE);
+    assert_eq!(put("p", 7, 11), Verdict::Void(Void::Gap { next: 10 }));
+    assert_eq!(put("p", 8, 1), Verdict::Void(Void::Gap { next: 0 }));
+    // One that may have begun there, too.
+    assert_eq!(put("q", 3, 5), accepted(2));
+    assert_eq!(put("q", 3, 7), Verdict::Void(Void::Gap { next: 6 }));
+}
+
+#[test]
+fn a_second_loss_forgets_nothing_of_the_first() {
+    let mut rule = Acceptance::new();
+    rule.apply(&numbered(None, "p", 7, 0), 1);
+    rule.lose();
+    rule.apply(&numbered(None, "q", 0, 5), 2);
+    rule.lose();
+    let mut put = |producer, epoch, seq| rule.apply(&numbered(None, producer, epoch, seq), 3);
+    assert_eq!(put("p", 7, 0), DUPLICATE);
+    assert_eq!(put("q", 0, 5), DUPLICATE);
+    assert_eq!(put("q", 0, 6), accepted(3));
+}
+
+#[test]
 fn the_id_of_an_outbox_record_is_known_too() {
     let mut rule = Acceptance::new();
     rule.apply(&numbered(None, "p", 0, 0), 1);

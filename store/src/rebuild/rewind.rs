@@ -66,9 +66,10 @@ const PRODUCERS: &str = "
                     when a.epoch > 0 then a.epoch - 1 end as epoch,
                case when b.epoch is not null then b.seq
                     when a.seq > 0 then a.seq - 1
-                    else 9007199254740991 end as seq
+                    else 9007199254740991 end as seq,
+               coalesce(b.\"offset\", $3 - 1) as last_offset
         from above a left join lateral (
-            select e.epoch, e.seq from rivermouth.events e
+            select e.epoch, e.seq, e.\"offset\" from rivermouth.events e
             where e.topic_id = $1 and e.partition = $2 and e.channel = a.channel and e.\"offset\" < $3
               and e.producer = a.producer and e.user_id is not distinct from a.user_id
             order by e.\"offset\" desc limit 1
@@ -78,7 +79,7 @@ const PRODUCERS: &str = "
         where p.topic_id = $1 and p.partition = $2 and b.epoch is null and p.channel = b.channel
           and p.user_id is not distinct from b.user_id and p.producer = b.producer
     )
-    update rivermouth.producers p set epoch = b.epoch, seq = b.seq from before b
+    update rivermouth.producers p set epoch = b.epoch, seq = b.seq, last_offset = b.last_offset from before b
     where p.topic_id = $1 and p.partition = $2 and b.epoch is not null and p.channel = b.channel
       and p.user_id is not distinct from b.user_id and p.producer = b.producer";
 

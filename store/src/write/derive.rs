@@ -11,12 +11,21 @@ use crate::days::storable;
 pub(super) struct Derived<'a> {
     /// By channel.
     pub(super) channels: BTreeMap<&'a str, ChannelMove>,
-    /// Last `(epoch, seq)` by channel, user and outbox.
-    pub(super) producers: BTreeMap<(&'a str, Option<&'a str>, &'a str), (u64, u64)>,
+    /// By channel, user and outbox.
+    pub(super) producers: BTreeMap<(&'a str, Option<&'a str>, &'a str), OutboxMove>,
     /// By day.
     pub(super) days: BTreeMap<i64, DayMove>,
     /// Small numbers of the topics of the batch's kept cursors, in order; looked up by the writer.
     pub(super) delivery_topics: Vec<i16>,
+}
+
+/// Where an outbox has come to.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct OutboxMove {
+    pub(super) epoch: u64,
+    pub(super) seq: u64,
+    /// Of that record.
+    pub(super) offset: i64,
 }
 
 /// What a batch adds to a channel.
@@ -79,7 +88,12 @@ impl<'a> Derived<'a> {
                 event.user_id.as_deref(),
                 outbox.producer.as_str(),
             );
-            self.producers.insert(key, (outbox.epoch, outbox.seq));
+            let moved = OutboxMove {
+                epoch: outbox.epoch,
+                seq: outbox.seq,
+                offset: event.offset,
+            };
+            self.producers.insert(key, moved);
         }
 
         let day = self.days.entry(super::day(event)).or_insert(DayMove {
@@ -142,6 +156,7 @@ mod tests {
             }
         );
         assert_eq!(derived.days.len(), 2);
-        assert_eq!(derived.producers[&("session.1", None, "p")], (1, 6));
+        let moved = derived.producers[&("session.1", None, "p")];
+        assert_eq!((moved.epoch, moved.seq), (1, 6));
     }
 }

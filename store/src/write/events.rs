@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::str;
 
-use super::derive::{ChannelMove, DayMove};
+use super::derive::{ChannelMove, DayMove, OutboxMove};
 use super::{Cast, Writing, column};
 use crate::NewEvent;
 use crate::days::storable;
@@ -118,22 +118,23 @@ impl Writing<'_> {
 
     pub(super) async fn producers(
         &mut self,
-        moves: &BTreeMap<(&str, Option<&str>, &str), (u64, u64)>,
+        moves: &BTreeMap<(&str, Option<&str>, &str), OutboxMove>,
     ) -> Result<(), sqlx::Error> {
         let rows: Vec<_> = moves.iter().collect();
         sqlx::query(
-            "insert into rivermouth.producers (topic_id, partition, channel, user_id, producer, epoch, seq)
-             select $1, $2, p.* from unnest($3::text[], $4::text[], $5::text[], $6::bigint[], $7::bigint[]) as p
+            "insert into rivermouth.producers (topic_id, partition, channel, user_id, producer, epoch, seq, last_offset)
+             select $1, $2, p.* from unnest($3::text[], $4::text[], $5::text[], $6::bigint[], $7::bigint[], $8::bigint[]) as p
              on conflict (topic_id, partition, channel, user_id, producer) do update set
-                 epoch = excluded.epoch, seq = excluded.seq",
+                 epoch = excluded.epoch, seq = excluded.seq, last_offset = excluded.last_offset",
         )
         .bind(self.topic_id)
         .bind(self.partition)
         .bind(column(&rows, |((channel, _, _), _)| *channel))
         .bind(column(&rows, |((_, user, _), _)| *user))
         .bind(column(&rows, |((_, _, producer), _)| *producer))
-        .bind(column(&rows, |(_, (epoch, _))| signed(*epoch)))
-        .bind(column(&rows, |(_, (_, seq))| signed(*seq)))
+        .bind(column(&rows, |(_, moved)| signed(moved.epoch)))
+        .bind(column(&rows, |(_, moved)| signed(moved.seq)))
+        .bind(column(&rows, |(_, moved)| moved.offset))
         .execute(&mut *self.connection)
         .await?;
         Ok(())

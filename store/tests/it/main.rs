@@ -2,6 +2,7 @@
 #![allow(clippy::unwrap_used)]
 
 mod analyst;
+mod cancelled;
 mod checkpoint;
 mod days;
 mod deliveries;

@@ -4,7 +4,7 @@ use bytes::Bytes;
 use schemas::Outbox;
 use serde_json::json;
 use store::testing::Database;
-use store::{Batch, JobRow, JobStep, QuarantineRow, StoreError};
+use store::{Batch, JobRow, JobStep, LOST_MAX, QuarantineRow, StoreError};
 
 use crate::sample::{NOON_MS, batch, channel, event, place, stored};
 
@@ -235,7 +235,7 @@ async fn jobs_are_replaced_and_their_steps_kept() {
 }
 
 #[tokio::test]
-async fn a_gap_is_recorded_and_history_below_it_says_so() {
+async fn what_was_lost_is_recorded_and_the_rows_before_it_stay() {
     let (database, store) = Database::migrated().await;
     let mut first = event("session.42", 0, NOON_MS);
     first.outbox = Some(Outbox {
@@ -250,20 +250,60 @@ async fn a_gap_is_recorded_and_history_below_it_says_so() {
         Err(StoreError::Fenced { .. })
     ));
     let progress = store.progress(&place()).await.unwrap().unwrap();
-    assert_eq!((progress.next, progress.floor), (100, 100));
+    assert_eq!((progress.next, progress.floor), (100, 0));
+    assert_eq!(progress.lost, [(1, 100)]);
     assert_eq!(
         database
             .rows("select from_offset, to_offset, reason from rivermouth.gaps")
             .await,
         [json!({"from_offset": 1, "to_offset": 100, "reason": "retention"})]
     );
-    let answer = store
+    let rows = store
         .events_after(&place(), &channel("session.42"), 0, 100, 10, 1000)
         .await;
-    assert!(
-        matches!(answer, Err(StoreError::Gone { floor: 100, .. })),
-        "{answer:?}"
-    );
+    assert_eq!(rows.unwrap().len(), 1);
+
+    // Where the outbox stood before is a lower bound; who is heard of after it is known again.
+    let asked = [channel("session.42"), channel("session.new")];
+    let checkpoint = store.outboxes(&place(), &asked).await.unwrap().unwrap();
+    assert_eq!((checkpoint.next, checkpoint.lost_to), (100, 100));
+    assert_eq!(checkpoint.unknown().unheard, Some(Vec::new()));
+    let state = &checkpoint.channels[&asked[0]].state;
+    assert_eq!((state.last, state.producers.len()), (None, 0));
+    assert_eq!(state.unheard.as_ref().map(Vec::len), Some(1));
+    let mut next = event("session.42", 100, NOON_MS);
+    next.outbox = Some(Outbox {
+        producer: "p".into(),
+        epoch: 0,
+        seq: 7,
+    });
+    store
+        .write(&place(), &batch(100, vec![next]))
+        .await
+        .unwrap();
+    let checkpoint = store.outboxes(&place(), &asked).await.unwrap().unwrap();
+    let state = &checkpoint.channels[&asked[0]].state;
+    assert_eq!((state.last, state.producers.len()), (Some(100), 1));
+    assert_eq!(state.unheard, Some(Vec::new()));
+}
+
+#[tokio::test]
+async fn more_losses_than_are_told_apart_raise_the_floor() {
+    let (_database, store) = Database::migrated().await;
+    store.open(&place(), 0).await.unwrap();
+    let losses = i64::try_from(LOST_MAX).unwrap() + 3;
+    for n in 0..losses {
+        let kept = event("session.42", 10 * n, NOON_MS);
+        store
+            .write(&place(), &batch(10 * n, vec![kept]))
+            .await
+            .unwrap();
+        store.skip(&place(), 10 * n + 1, 10 * n + 10).await.unwrap();
+    }
+    let progress = store.progress(&place()).await.unwrap().unwrap();
+    assert_eq!(progress.floor, 30);
+    assert_eq!(progress.lost.len(), LOST_MAX);
+    assert_eq!(progress.lost[0], (31, 40));
 }
 
 #[tokio::test]

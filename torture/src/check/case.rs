@@ -144,14 +144,15 @@ impl<'a> Case<'a> {
             && (lost() || !self.log.tide.was_stored(partition, at, offset))
     }
 
-    /// Whether the event before this one was erased before it could be stored. Who had read it by then names it as
-    /// `prev`; everybody else, and the tables, cannot know of it.
+    /// Whether events were erased before they could be stored between the event before this one and this one. Who had
+    /// read them names what came before; everybody else, and the tables, cannot know of it.
     pub(super) fn prev_is_lost(&self, channel: &Channel, event: &Event) -> bool {
         let lost = self.tables.lost.get(&(channel.topic, channel.partition));
-        let within = |prev: i64| {
-            lost.is_some_and(|lost| lost.iter().any(|(from, to)| (*from..*to).contains(&prev)))
+        let between = |prev: i64| {
+            let mut ends = lost.into_iter().flatten().map(|(_, to)| *to);
+            ends.any(|to| (prev + 1..=event.offset).contains(&to))
         };
-        event.prev.is_some_and(within)
+        event.prev.is_some_and(between)
     }
 
     pub(super) fn place(&self, channel: &Channel, offset: i64) -> Place {

@@ -1,5 +1,7 @@
 //! Pages of history: each is a stretch of the channel's events.
 
+use std::collections::HashSet;
+
 use super::case::Case;
 use super::frames::Frames;
 use super::log::{Channel, Event};
@@ -78,18 +80,14 @@ fn wrong(case: &Case<'_>, channel: &Channel, page: &Page) -> Option<String> {
             .filter(due)
             .collect()
     };
-    // What a gap took is judged where readers are told of it; here only what follows it.
-    let skipped = if page.gap {
-        let first = page.events.first().map_or(i64::MAX, offset);
-        expected
-            .iter()
-            .position(|event| event.offset == first)
-            .unwrap_or(0)
-    } else {
-        0
+    // What a gap may have taken is not due.
+    let place = (channel.topic, channel.partition);
+    let had: HashSet<i64> = page.events.iter().map(offset).collect();
+    let due = |event: &&Event| {
+        !page.gap || had.contains(&event.offset) || !case.may_be_gone(place, page.at, event.offset)
     };
-    let expected = &expected[skipped.min(expected.len())..];
-    for (seen, event) in page.events.iter().zip(expected) {
+    let expected: Vec<&Event> = expected.into_iter().filter(due).collect();
+    for (seen, event) in page.events.iter().zip(&expected) {
         if offset(seen) != event.offset {
             return Some(format!("{} where {} is due", offset(seen), event.offset));
         }
