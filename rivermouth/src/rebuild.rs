@@ -76,8 +76,8 @@ pub(crate) async fn run(mut args: RebuildArgs) -> anyhow::Result<()> {
         return Ok(());
     };
     let (config, ports) = ports(&ground, &store, &args)?;
-    if order(&args, &config, &ports).await? {
-        work(&config, &ports, &stop).await?;
+    if let Some(line) = order(&args, &config, &ports).await? {
+        work(&config, &ports, line, &stop).await?;
     }
     store.close().await;
     Ok(())
@@ -103,16 +103,16 @@ fn ports(
     Ok((PersisterConfig::new(&ground.topics), ports))
 }
 
-/// Orders what is to be rebuilt, unless an earlier order is not done yet. `false`: there is nothing to do, or nobody
+/// Orders what is to be rebuilt, unless an earlier order is not done yet. `None`: there is nothing to do, or nobody
 /// said that it is to be done.
 async fn order(
     args: &RebuildArgs,
     config: &PersisterConfig,
     ports: &Ports,
-) -> anyhow::Result<bool> {
+) -> anyhow::Result<Option<Line>> {
     if !ports.store.rebuilds().await?.is_empty() {
         println!("an earlier rebuild is not complete: going on with it");
-        return Ok(true);
+        return Ok(Some(Line::new(None)));
     }
     let scope = Scope {
         topic: args.topic.as_deref(),
@@ -126,14 +126,15 @@ async fn order(
     let orders: Vec<Order> = plan.iter().filter_map(Part::order).collect();
     if orders.is_empty() {
         println!("nothing to rebuild");
-        return Ok(false);
+        return Ok(None);
     }
     if !args.yes {
         println!("nothing was done; say --yes to do it");
-        return Ok(false);
+        return Ok(None);
     }
     ports.store.order_rebuilds(&orders).await?;
-    Ok(true)
+    let all = orders.iter().map(|order| order.to - order.from).sum();
+    Ok(Some(Line::new(Some(all))))
 }
 
 /// Records of a topic, by what becomes of their rows.
@@ -173,13 +174,17 @@ fn told(plan: &[Part]) -> Vec<String> {
 }
 
 /// Takes part as a persister until everything is back.
-async fn work(config: &PersisterConfig, ports: &Ports, stop: &Shutdown) -> anyhow::Result<()> {
+async fn work(
+    config: &PersisterConfig,
+    ports: &Ports,
+    mut line: Line,
+    stop: &Shutdown,
+) -> anyhow::Result<()> {
     let own = stop.child();
     let storing = own.spawn(
         "persister",
         persister::run(config.clone(), ports.clone(), own.clone()),
     );
-    let mut line = Line::new();
     let finished = async {
         tokio::select! {
             finished = rebuild::finish(config, ports, stop, |rebuilds| line.tell(rebuilds)) => Ok(finished?),
@@ -206,16 +211,16 @@ async fn work(config: &PersisterConfig, ports: &Ports, stop: &Shutdown) -> anyho
 struct Line {
     begun: Instant,
     told: Option<Instant>,
-    /// Records to store when it began.
+    /// Records to store. Of an earlier order's only what was left when this began can be known.
     all: Option<i64>,
 }
 
 impl Line {
-    fn new() -> Line {
+    fn new(all: Option<i64>) -> Line {
         Line {
             begun: Instant::now(),
             told: None,
-            all: None,
+            all,
         }
     }
 
@@ -231,12 +236,16 @@ impl Line {
             return;
         }
         let left: i64 = rebuilds.iter().map(|one| (one.to - one.next).max(0)).sum();
-        let all = *self.all.get_or_insert(left);
         let seconds = self.begun.elapsed().as_secs_f64();
-        println!(
-            "{} of {all} records are back after {seconds:.0} s",
-            all - left
-        );
+        println!("{} after {seconds:.0} s", self.far(left));
+    }
+
+    fn far(&mut self, left: i64) -> String {
+        self.all = self.all.or((left > 0).then_some(left));
+        match self.all {
+            Some(all) => format!("{} of {all} records are back", all - left),
+            None => "all records are back".to_owned(),
+        }
     }
 }
 
@@ -245,6 +254,16 @@ mod tests {
     use store::Place;
 
     use super::*;
+
+    #[test]
+    fn how_many_records_are_back_is_told_of_all_that_were_ordered_however_fast_it_was() {
+        let mut ordered = Line::new(Some(378));
+        assert_eq!(ordered.far(0), "378 of 378 records are back");
+        let mut earlier = Line::new(None);
+        assert_eq!(earlier.far(100), "0 of 100 records are back");
+        assert_eq!(earlier.far(40), "60 of 100 records are back");
+        assert_eq!(Line::new(None).far(0), "all records are back");
+    }
 
     #[test]
     fn the_plan_says_what_stays() {

@@ -40,6 +40,11 @@ async fn rebuilt(bed: &Bed) -> Exited {
     let rebuilt = bed.run(&["rebuild", "--yes"]).await;
     assert!(rebuilt.status.success(), "{}", rebuilt.output);
     assert!(rebuilt.output.contains("complete"), "{}", rebuilt.output);
+    assert!(
+        !rebuilt.output.contains("0 of 0 records"),
+        "{}",
+        rebuilt.output
+    );
     rebuilt
 }
 
