@@ -223,7 +223,7 @@ impl Part {
         Said {
             name: self.name.clone(),
             ok: state.ok && !silent,
-            counts: !matches!(self.role, Role::Told(_)) && !(state.limps && !silent),
+            counts: (silent || !state.limps) && !matches!(self.role, Role::Told(_)),
             age_ms: millis(age),
             reason,
         }
