@@ -14,7 +14,7 @@ use tokio::{
 };
 use tokio_util::sync::CancellationToken;
 
-use super::{Keeper, Mark, reach};
+use super::{Keeper, Mark, Tail, reach};
 use crate::{
     chunk::away,
     mailbox::{Mailbox, ToShard},
@@ -163,6 +163,7 @@ impl Keeper {
                 return Ok(found);
             }
             if silent {
+                self.do_without_store(partition);
                 break;
             }
             self.lock().stale.insert(partition as i32);
@@ -172,6 +173,16 @@ impl Keeper {
             "the kept cursors cannot be looked up just now",
             1_000,
         ))
+    }
+
+    /// The log has every name: read from its beginning, instead of from where the store stood, it puts them all into
+    /// memory, and whoever comes back is answered from there. Unless there are more than fit.
+    fn do_without_store(&self, partition: usize) {
+        let mut state = self.lock();
+        let tail = state.tails.get(partition).and_then(Option::as_ref);
+        if tail.is_some_and(Tail::could_be_whole) {
+            state.stale.insert(partition as i32);
+        }
     }
 
     /// `None`: there is no store, or it does not answer.

@@ -136,7 +136,7 @@ struct State {
     audience: Audience<Seat>,
     /// By partition; `None` until it is opened.
     tails: Vec<Option<Tail>>,
-    /// Partitions to be read from further back: the store knows less than it did.
+    /// Partitions to be read from further back: the store knows less than it did, or is away.
     stale: BTreeSet<i32>,
 }
 
@@ -234,6 +234,15 @@ impl Keeper {
         }
     }
 
+    /// A partition is read from another offset on.
+    fn begin(&self, partition: i32, tail: Tail) {
+        let mut state = self.lock();
+        // Whatever was to be begun again before this has been.
+        state.stale.remove(&partition);
+        let slot = &mut state.tails[partition as usize];
+        *slot = Some(tail.instead_of(slot.as_ref()));
+    }
+
     /// A record of the state topic.
     fn read(&self, partition: i32, offset: i64, kept: Kept) {
         let Some(position) = self.position(&kept.key, &kept.cursor) else {
@@ -253,13 +262,19 @@ impl Keeper {
         else {
             return;
         };
+        // What is read again was mended when it was read first.
+        let news = tail.is_news(offset);
         if let Read::Late(known) = tail.read(offset, Arc::clone(&key), mark) {
-            self.mend(&mut state, &key, known);
+            if news {
+                self.mend(&mut state, &key, known);
+            }
             return;
         }
         match state.audience.known(&key) {
             Some(known) if reach(mark.position) < reach(known.position) => {
-                self.mend(&mut state, &key, known);
+                if news {
+                    self.mend(&mut state, &key, known);
+                }
             }
             _ => {
                 for Seat { mailbox, sub } in state.audience.learn(&key, mark) {

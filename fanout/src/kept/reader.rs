@@ -146,7 +146,7 @@ impl Following {
                 let tail = Tail::new(base, base == log.low, TAIL_MAX);
                 // In this order: who waits for the end must not take the old reading for the new tail's.
                 self.keeper.read_to[partition as usize].send_replace(base);
-                self.keeper.lock().tails[partition as usize] = Some(tail);
+                self.keeper.begin(partition, tail);
                 self.assign(partition, base);
             }
             Done::Stored { partition, next } => {

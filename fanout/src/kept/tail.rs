@@ -18,6 +18,10 @@ pub(super) struct Tail {
     whole: bool,
     /// The records below this offset were read.
     read_to: i64,
+    /// So were those below this one by the tails before it: whatever came late among them is dealt with.
+    known_to: i64,
+    /// There are more keys than it may hold.
+    overflowed: bool,
     max: usize,
     by_key: HashMap<Arc<KeptKey>, Kept>,
     by_offset: BTreeMap<i64, Arc<KeptKey>>,
@@ -45,10 +49,20 @@ impl Tail {
             base,
             whole,
             read_to: base,
+            known_to: base,
+            overflowed: false,
             max,
             by_key: HashMap::new(),
             by_offset: BTreeMap::new(),
         }
+    }
+
+    /// Takes the place of another one.
+    pub(super) fn instead_of(mut self, other: Option<&Self>) -> Self {
+        if let Some(other) = other {
+            self.known_to = other.known_to.max(other.read_to);
+        }
+        self
     }
 
     pub(super) fn len(&self) -> usize {
@@ -58,6 +72,11 @@ impl Tail {
     /// Everything below `next` was read.
     pub(super) fn reached(&mut self, next: i64) {
         self.read_to = self.read_to.max(next);
+    }
+
+    /// Whether a record of this offset is read for the first time.
+    pub(super) fn is_news(&self, offset: i64) -> bool {
+        offset >= self.known_to
     }
 
     /// The next record, ascending by offset.
@@ -73,6 +92,7 @@ impl Tail {
         if self.by_key.len() > self.max
             && let Some((&oldest, _)) = self.by_offset.first_key_value()
         {
+            self.overflowed = true;
             self.drop_below(oldest + 1);
         }
         Read::Counts
@@ -97,6 +117,11 @@ impl Tail {
     /// Whether nothing below `end` is missing in a store that has everything below `stored` and this together.
     pub(super) fn joins(&self, stored: Option<i64>, end: i64) -> bool {
         self.read_to >= end && (self.whole || stored.is_some_and(|next| next >= self.base))
+    }
+
+    /// Whether another one, begun at the topic's beginning, could say by itself what is kept.
+    pub(super) fn could_be_whole(&self) -> bool {
+        !self.whole && !self.overflowed
     }
 
     pub(super) fn find(&self, key: &KeptKey) -> Option<Mark> {
@@ -147,10 +172,32 @@ mod tests {
         for n in 0..3 {
             tail.read(n, key(n as usize), mark(0, 1));
         }
-        assert!(tail.joins(None, 0));
+        assert!(tail.joins(None, 0) && !tail.could_be_whole());
         tail.read(3, key(3), mark(0, 1));
         assert_eq!((tail.len(), tail.find(&key(0))), (3, None));
         assert!(!tail.joins(None, 0) && !tail.joins(Some(0), 0) && tail.joins(Some(1), 0));
+        assert!(
+            !tail.could_be_whole(),
+            "from the beginning there are as many again"
+        );
+    }
+
+    #[test]
+    fn what_the_store_took_can_be_read_again_without_being_news() {
+        let mut tail = Tail::new(0, true, 10);
+        tail.read(0, key(0), mark(0, 1));
+        tail.reached(1);
+        tail.stored(1);
+        assert!(!tail.joins(None, 1) && tail.could_be_whole());
+        let mut again = Tail::new(0, true, 10).instead_of(Some(&tail));
+        assert!(!again.is_news(0) && again.is_news(1));
+        again.read(0, key(0), mark(0, 1));
+        again.reached(1);
+        assert!(again.joins(None, 1));
+        assert_eq!(again.find(&key(0)), Some(mark(0, 1)));
+        let later = Tail::new(0, true, 10)
+            .instead_of(Some(&Tail::new(0, true, 10).instead_of(Some(&tail))));
+        assert!(!later.is_news(0), "also by way of one that read nothing");
     }
 
     proptest! {

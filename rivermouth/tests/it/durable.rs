@@ -218,27 +218,43 @@ async fn while_postgres_is_away_acknowledgements_are_kept_and_found_again() {
     talk.subscribe(asked.clone()).await;
     let events = talk.events(12).await;
     ack(&mut talk, &events[2]).await;
+    let cursor = |number: usize| events[number].cursor.clone().unwrap();
+    let http = first.http(&token).with_deadline(PATIENCE);
+    http.ack(CHANNEL, &cursor(9), "stored").await.unwrap();
+    for (what, many) in [("remember", true), ("forget what is stored", false)] {
+        until(&format!("the node to {what}"), || async {
+            let tail = figure(&first, "rivermouth_fanout_kept_tail").await;
+            ((tail > 0.0) == many).then_some(())
+        })
+        .await;
+    }
     agrees(&bed).await;
     server.kill_9().await;
     // By socket and by HTTP: the log is what takes them.
     ack(&mut talk, &events[5]).await;
-    let cursor = events[7].cursor.clone().unwrap();
-    let http = first.http(&token).with_deadline(PATIENCE);
-    http.ack(CHANNEL, &cursor, "tab").await.unwrap();
-    // A node that knows nothing but the topic.
+    http.ack(CHANNEL, &cursor(7), "tab").await.unwrap();
+    // One that has forgotten what PostgreSQL had, and one that knows nothing but the topic.
     let second = bed.start("fanout").await;
-    let mut talk = Talk::open(&second, &token).await;
-    let response = within("an answer", async {
-        loop {
-            match talk.call("subscribe", asked.clone()).await {
-                Ok(response) => return response,
-                Err(refusal) => assert!(refusal.retryable, "{refusal:?}"),
+    for node in [&first, &second] {
+        for (name, kept) in [("tab", Some(7)), ("stored", Some(9)), ("unused", None)] {
+            let asked = json!({"channel": CHANNEL, "since": "earliest", "durable": name});
+            let mut talk = Talk::open(node, &token).await;
+            let response = within("an answer", async {
+                loop {
+                    match talk.call("subscribe", asked.clone()).await {
+                        Ok(response) => return response,
+                        Err(refusal) => assert!(refusal.retryable, "{refusal:?}"),
+                    }
+                }
+            })
+            .await;
+            if let Some(kept) = kept {
+                assert_eq!(response["cursor"], json!(cursor(kept)), "{name}");
             }
+            let coming = (kept.map_or(0, |kept| kept + 1)..12).collect::<Vec<_>>();
+            assert_eq!(numbers(&talk.events(coming.len()).await), coming, "{name}");
         }
-    })
-    .await;
-    assert_eq!(response["cursor"], json!(cursor));
-    assert_eq!(numbers(&talk.events(4).await), [8, 9, 10, 11]);
+    }
     server.launch().await;
     agrees(&bed).await;
 }
