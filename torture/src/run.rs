@@ -112,9 +112,12 @@ pub async fn run(order: Order, stop: watch::Receiver<bool>) -> anyhow::Result<Re
         .filter(|kind| kind.possible(order.size.brokers))
         .collect();
     let planned = schedule::plan(order.seed, order.duration, order.every, &kinds);
-    let faults = tokio::spawn(Arc::new(injector).run(planned, stop.clone()));
+    let (over, ended) = watch::channel(false);
+    let faults = tokio::spawn(Arc::new(injector).run(planned, ended));
     wait(order.duration, stop).await;
 
+    // Faults that came late because others took long are not made up for.
+    over.send_replace(true);
     let injected = faults.await.context("the injector")?;
     world.open_all_ways();
     let patience = order.patience;
