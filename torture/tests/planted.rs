@@ -151,7 +151,7 @@ mistakes! {
 }
 
 mod without_a_mistake_nothing_is_found {
-    use super::{Profile, finds_nothing};
+    use super::{Profile, finds_nothing, page};
 
     #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
     async fn in_calm() {

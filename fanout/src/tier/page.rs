@@ -9,6 +9,7 @@ use tokio::time::{Instant, timeout};
 use super::{
     STEP, Tiers,
     catchup::{Fetch, answer},
+    turn::tell,
 };
 use crate::{chunk::away, event::Delivered, metrics::CatchUpMetrics, place::Place};
 
@@ -17,24 +18,35 @@ const ROWS: u32 = 512;
 /// Questions to the store at the same time, of one partition.
 const QUESTIONS: usize = 4;
 
+/// A pull that the store answers.
+#[derive(Debug)]
+pub(super) struct Paged {
+    pub(super) fetch: Fetch,
+    /// The store has everything up to here.
+    pub(super) until: i64,
+    /// What follows is lost up to here. Who gets no event before it is told so at once.
+    pub(super) lost_to: Option<i64>,
+}
+
 impl Tiers {
     /// Answers pulls from the store, one page after the other of each channel, until `ends`; gives back the others,
-    /// oldest first. Each comes with the offset up to which the store has everything.
+    /// oldest first.
     pub(super) async fn pages(
         &self,
         place: &Place,
-        stored: Vec<(Fetch, i64)>,
+        stored: Vec<Paged>,
         ends: Instant,
         metrics: &CatchUpMetrics,
     ) -> Vec<Fetch> {
         // Channels in the order in which their oldest pulls came.
-        let mut order: Vec<Vec<(Fetch, i64)>> = Vec::new();
+        let mut order: Vec<Vec<Paged>> = Vec::new();
         let mut at: HashMap<Channel, usize> = HashMap::new();
-        for (fetch, until) in stored {
-            let index = *at.entry(fetch.channel.clone()).or_insert(order.len());
+        for paged in stored {
+            let channel = paged.fetch.channel.clone();
+            let index = *at.entry(channel).or_insert(order.len());
             match order.get_mut(index) {
-                Some(known) => known.push((fetch, until)),
-                None => order.push(vec![(fetch, until)]),
+                Some(known) => known.push(paged),
+                None => order.push(vec![paged]),
             }
         }
         let left = stream::iter(order)
@@ -48,39 +60,47 @@ impl Tiers {
     async fn channel_pages(
         &self,
         place: &Place,
-        mut fetches: Vec<(Fetch, i64)>,
+        mut fetches: Vec<Paged>,
         ends: Instant,
         metrics: &CatchUpMetrics,
     ) -> Vec<Fetch> {
         while !fetches.is_empty() && Instant::now() < ends {
             // From the oldest pull's place; who stands within the page shares it.
-            let (next, until) = (fetches[0].0.next, fetches[0].1);
+            let (next, until) = (fetches[0].fetch.next, fetches[0].until);
             let near = fetches
                 .iter()
-                .filter(|(f, u)| f.next >= next && *u == until);
-            let bytes_max = near.map(|(f, _)| f.bytes_max).max().unwrap_or(1);
+                .filter(|p| p.fetch.next >= next && p.until == until);
+            let bytes_max = near.map(|p| p.fetch.bytes_max).max().unwrap_or(1);
             metrics.pages.inc();
             let Some(events) = self
-                .page(place, &fetches[0].0.channel, (next, until), bytes_max)
+                .page(place, &fetches[0].fetch.channel, (next, until), bytes_max)
                 .await
             else {
                 fetches
                     .into_iter()
-                    .for_each(|(f, _)| f.reply.send(Err(away())));
+                    .for_each(|p| p.fetch.reply.send(Err(away())));
                 return Vec::new();
             };
             // Only an empty page proves that there are no more rows below `until`.
             let after = events.last().map_or(until, |last| last.offset + 1);
-            let (now, later) = fetches
+            let (now, later): (Vec<Paged>, Vec<Paged>) = fetches
                 .into_iter()
-                .partition(|(f, u)| (next..after).contains(&f.next) && *u == until);
+                .partition(|p| (next..after).contains(&p.fetch.next) && p.until == until);
             fetches = later;
-            let now: Vec<(Fetch, i64)> = now;
-            for (fetch, _) in now {
-                part(fetch, &events, after);
+            for Paged {
+                mut fetch, lost_to, ..
+            } in now
+            {
+                match lost_to {
+                    Some(to) if events.is_empty() => {
+                        fetch.next = until;
+                        tell(fetch, to);
+                    }
+                    _ => part(fetch, &events, after),
+                }
             }
         }
-        fetches.into_iter().map(|(fetch, _)| fetch).collect()
+        fetches.into_iter().map(|paged| paged.fetch).collect()
     }
 
     async fn page(

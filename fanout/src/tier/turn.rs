@@ -15,6 +15,7 @@ use tokio::time::Instant;
 use super::{
     Tiers,
     catchup::{Fetch, Remembered, answer},
+    page::Paged,
     scan::{Purpose, ScanError},
     states::States,
     sweep::{Sweep, Track},
@@ -38,8 +39,8 @@ const NEAR: i64 = 4_096;
 /// The waiting pulls of a partition, by who answers them.
 #[derive(Default)]
 struct Sorted {
-    /// The store does, up to an offset.
-    stored: Vec<(Fetch, i64)>,
+    /// The store does.
+    stored: Vec<Paged>,
     /// The log does, judged from an offset, with the store's checkpoint or without.
     logged: Vec<(Fetch, i64, bool)>,
 }
@@ -201,8 +202,16 @@ fn sort(fetches: Vec<Fetch>, extent: &Extent) -> Sorted {
     for fetch in fetches.into_iter().filter(|fetch| !fetch.reply.is_gone()) {
         match plan::source(fetch.next, extent) {
             Source::Store { until } => {
+                let lost_to = match plan::source(until, extent) {
+                    Source::Gap { to } if until < fetch.until => Some(to),
+                    _ => None,
+                };
                 let until = until.min(fetch.until);
-                sorted.stored.push((fetch, until));
+                sorted.stored.push(Paged {
+                    fetch,
+                    until,
+                    lost_to,
+                });
             }
             Source::Log {
                 judge_from,
@@ -215,7 +224,7 @@ fn sort(fetches: Vec<Fetch>, extent: &Extent) -> Sorted {
 }
 
 /// Tells of a range that is erased up to `to`.
-fn tell(fetch: Fetch, to: i64) {
+pub(super) fn tell(fetch: Fetch, to: i64) {
     let to = to.min(fetch.until.max(fetch.next + 1));
     let gap = Gap {
         from: fetch.next,

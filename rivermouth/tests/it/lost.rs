@@ -27,7 +27,7 @@ struct Loss {
 /// The next number of one outbox; every other event is without.
 async fn publish(talk: &mut Talk, seq: usize) -> Value {
     let mut params = json!({"channel": CHANNEL, "event": "draw", "data": seq});
-    if seq % 2 == 0 {
+    if seq.is_multiple_of(2) {
         params["producer"] = json!("pen");
         params["epoch"] = json!(3);
         params["seq"] = json!(seq / 2);

@@ -144,13 +144,13 @@ impl<'a> Case<'a> {
             && (lost() || !self.log.tide.was_stored(partition, at, offset))
     }
 
-    /// Whether events were erased before they could be stored between the event before this one and this one. Who had
-    /// read them names what came before; everybody else, and the tables, cannot know of it.
+    /// Whether something was erased before it could be stored, from the event before this one to this one. Who had
+    /// read it names what came before; everybody else, and the tables, cannot know of it.
     pub(super) fn prev_is_lost(&self, channel: &Channel, event: &Event) -> bool {
         let lost = self.tables.lost.get(&(channel.topic, channel.partition));
         let between = |prev: i64| {
-            let mut ends = lost.into_iter().flatten().map(|(_, to)| *to);
-            ends.any(|to| (prev + 1..=event.offset).contains(&to))
+            let mut lost = lost.into_iter().flatten();
+            lost.any(|(from, to)| *from <= event.offset && prev < *to)
         };
         event.prev.is_some_and(between)
     }

@@ -49,8 +49,17 @@ fn wrong(case: &Case<'_>, channel: &Channel, page: &Page) -> Option<String> {
     let from = page.after.map_or(0, |cursor| cursor.next());
     // `before` is excluded: the event whose cursor it is does not count.
     let to = page.before.map_or(i64::MAX, |cursor| cursor.next() - 1);
-    let due = |event: &&Event| (from..to).contains(&event.offset) && event.is_for(page.user);
     let offset = |seen: &Seen| seen.cursor.next() - 1;
+    // What a gap may have taken is not due.
+    let place = (channel.topic, channel.partition);
+    let had: HashSet<i64> = page.events.iter().map(offset).collect();
+    let may_lack = |event: &Event| {
+        let gone = || case.may_be_gone(place, page.at, event.offset);
+        page.gap && !had.contains(&event.offset) && gone()
+    };
+    let due = |event: &&Event| {
+        (from..to).contains(&event.offset) && event.is_for(page.user) && !may_lack(event)
+    };
     if page.events.len() > page.limit as usize {
         return Some(format!(
             "{} events, asked for {}",
@@ -80,13 +89,6 @@ fn wrong(case: &Case<'_>, channel: &Channel, page: &Page) -> Option<String> {
             .filter(due)
             .collect()
     };
-    // What a gap may have taken is not due.
-    let place = (channel.topic, channel.partition);
-    let had: HashSet<i64> = page.events.iter().map(offset).collect();
-    let due = |event: &&Event| {
-        !page.gap || had.contains(&event.offset) || !case.may_be_gone(place, page.at, event.offset)
-    };
-    let expected: Vec<&Event> = expected.into_iter().filter(due).collect();
     for (seen, event) in page.events.iter().zip(&expected) {
         if offset(seen) != event.offset {
             return Some(format!("{} where {} is due", offset(seen), event.offset));
