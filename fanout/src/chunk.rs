@@ -9,7 +9,7 @@ use serde_json::json;
 
 use crate::{
     event::{Delivered, Framer},
-    tier::Spot,
+    place::Spot,
 };
 
 /// What one pull of a channel's events brought.

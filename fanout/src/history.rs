@@ -18,11 +18,11 @@ use crate::{
     chunk::{Chunk, Gap, Wanted},
     event::Delivered,
     node::Node,
+    place::Spot,
     plan,
     pull::{Command, Pull, Reply, Want},
     start::narrowed,
     sub::From,
-    tier::Spot,
 };
 
 /// Bytes of one pull while a page is put together.

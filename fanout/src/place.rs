@@ -13,6 +13,13 @@ pub(crate) struct Place {
     pub(crate) partition: i32,
 }
 
+/// One channel in its place.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+pub(crate) struct Spot {
+    pub(crate) place: Place,
+    pub(crate) channel: Channel,
+}
+
 /// The pinned map from channels to places (D2): the same on every node, for as long as the pins hold.
 #[derive(Debug)]
 pub(crate) struct Directory {

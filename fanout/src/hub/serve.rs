@@ -18,10 +18,10 @@ use super::{
 use crate::{
     chunk::{Chunk, Gap, Pulled},
     mailbox::ToShard,
-    place::Place,
+    place::{Place, Spot},
     pull::{Pull, Reply, Want},
     sub::From,
-    tier::{Fetch, Spot, Warm},
+    tier::{Fetch, Warm},
 };
 
 impl Hub {

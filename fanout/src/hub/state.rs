@@ -9,9 +9,10 @@ use tokio::time::timeout_at;
 use super::{Hub, hot::Hot, hot::Slot, work::Done};
 use crate::{
     chunk::{Gap, State},
+    place::Spot,
     pull::{Pull, Reply, Want},
     sub::From,
-    tier::{CatchUp, Spot, Tiers},
+    tier::{CatchUp, Tiers},
 };
 
 impl Hot {

@@ -11,10 +11,10 @@ use super::{Hub, RETRY, feed::Phase, fresh::Turn, hot::Slot};
 use crate::{
     chunk::{State, away, moved},
     mailbox::ToShard,
-    place::Place,
+    place::{Place, Spot},
     pull::Pull,
     sub::From,
-    tier::{Spot, Tiers, Warm},
+    tier::{Tiers, Warm},
 };
 
 /// How long the broker may take to name a partition's end.

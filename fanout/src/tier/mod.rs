@@ -16,7 +16,6 @@ use std::{sync::Arc, time::Duration};
 use broker::{Log, Watermarks};
 use futures_util::future::BoxFuture;
 use protocol::ProtocolError;
-use schemas::Channel;
 use store::Store;
 use tokio::{sync::Semaphore, time::timeout};
 
@@ -150,11 +149,4 @@ fn alone<T: Default>(_: Silent, log_low: i64) -> Result<T, ProtocolError> {
         return Err(away());
     }
     Ok(T::default())
-}
-
-/// One channel in one place, with what the errors and logs call it.
-#[derive(Debug, Clone, PartialEq, Eq, Hash)]
-pub(crate) struct Spot {
-    pub(crate) place: Place,
-    pub(crate) channel: Channel,
 }

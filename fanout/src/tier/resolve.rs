@@ -7,10 +7,11 @@ use state::Judged;
 use store::HistoryFilter;
 use tokio::time::timeout;
 
-use super::{STEP, Spot, Tiers, scan::Purpose};
+use super::{STEP, Tiers, scan::Purpose};
 use crate::{
     chunk::{Wanted, away},
     event::Delivered,
+    place::Spot,
     plan,
 };
 

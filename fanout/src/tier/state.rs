@@ -10,10 +10,10 @@ use state::{Entry, Fold, Saved};
 use store::{EventRow, Footing, HistoryFilter, SnapshotRow};
 use tokio::{sync::oneshot, time::timeout};
 
-use super::{CatchUp, Fetch, STEP, Silent, Spot, Tiers, alone, folded::Folded, warm::Ground};
+use super::{CatchUp, Fetch, STEP, Silent, Tiers, alone, folded::Folded, warm::Ground};
 use crate::{
     chunk::{Chunk, Gap, State, away},
-    place::Place,
+    place::{Place, Spot},
     plan::{self, Source},
     pull::Reply,
 };
