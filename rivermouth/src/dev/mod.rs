@@ -189,8 +189,8 @@ async fn serve(
     let opened = process.health.latch("start");
     log::watch(ground, &process);
     let store = parts::store(&database.url, args.postgres.options("dev")).await?;
-    footing::watch(ground, &args.kafka, Some(&store), Work::Reads, &process);
     migrate(&store).await?;
+    footing::watch(ground, &args.kafka, Some(&store), Work::Reads, &process);
     let gateway = gateway(
         ground,
         base.door,
