@@ -32,6 +32,8 @@ pub struct Appended {
     pub offset: i64,
     /// The log's own time for it (LogAppendTime), Unix ms.
     pub timestamp_ms: i64,
+    /// It may be in the log before this, too: the producer began its numbering anew while it held the record.
+    pub again: bool,
 }
 
 /// One record as read from the log.

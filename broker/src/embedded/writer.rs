@@ -97,6 +97,7 @@ fn write(shared: &Shared, batch: Vec<Pending>) {
             Appended {
                 offset,
                 timestamp_ms: now_ms,
+                again: false,
             },
         ));
         cursor.records.push(Record {

@@ -11,6 +11,7 @@ use rdkafka::producer::{FutureProducer, FutureRecord};
 use rdkafka::util::Timeout;
 use rdkafka::{Offset, TopicPartitionList};
 use testbed::{Cluster, Proxy, Way, within};
+use tokio::time::timeout;
 
 use crate::bed::{Bed, DEADLINE};
 use broker::KafkaConfig;
@@ -111,4 +112,30 @@ async fn l2_a_record_that_timed_out_in_flight_is_reported_failed_and_stored() {
     let again = async { while stage.send("1").await.is_err() {} };
     within("the broker to be back", again).await;
     assert_eq!(stage.log().await, ["0", "1", "1"]);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_the_producer_may_have_sent_twice_is_told_so() {
+    let (_cluster, proxies) = tokio::task::block_in_place(|| Cluster::behind_proxies(1));
+    let mut config = KafkaConfig::new(proxies[0].address());
+    config.delivery_timeout = Duration::from_secs(4);
+    let bed = Bed::kafka_with(config).await;
+    let topic = bed.topic(1).await;
+    assert!(!bed.put(&topic, 0, "k", "0").await.again);
+
+    // Nothing is answered. The second is younger, and still held when the first is given up: librdkafka then numbers
+    // anew, and nobody can say whether the broker takes it for what it has already.
+    proxies[0].hold(Way::Down);
+    let mut first = bed.send(&topic, 0, "k", "1").unwrap();
+    let early = timeout(Duration::from_millis(2500), &mut first).await;
+    assert!(early.is_err(), "{early:?}");
+    let second = bed.send(&topic, 0, "k", "2").unwrap();
+    let given_up = within("the first to be given up", first).await;
+    assert!(given_up.is_err(), "{given_up:?}");
+    proxies[0].release(Way::Down);
+    let second = within("the second", second).await.unwrap();
+    assert!(second.again, "{second:?}");
+    // What comes after it is in the log once.
+    assert!(!bed.put(&topic, 0, "k", "3").await.again);
+    bed.clean().await;
 }

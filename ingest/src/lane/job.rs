@@ -40,7 +40,7 @@ pub(crate) struct Entry<T> {
     pub(crate) life: u64,
     /// What the track expected before this entry was let through, to go back to.
     pub(crate) expected_before: Option<(u64, u64)>,
-    /// It was appended a second time: what came of the first is not known.
+    /// It was appended a second time, by us or by the log's producer: what came of the first is not known.
     pub(crate) replayed: bool,
     pub(crate) job: Job<T>,
 }

@@ -231,9 +231,10 @@ impl Run {
         self.flights.push_back(Flight { entry, fate });
     }
 
-    fn land(&mut self, entry: Entry<Load>, landed: Landed) {
+    fn land(&mut self, mut entry: Entry<Load>, landed: Landed) {
         match landed {
             Landed::At(appended) => {
+                entry.replayed |= appended.again;
                 self.sender.breaker.record(true);
                 let now = self.now();
                 self.ledger

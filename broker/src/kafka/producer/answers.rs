@@ -23,6 +23,9 @@ pub(super) struct State {
     number: u64,
     broken: AtomicBool,
     closed: AtomicBool,
+    /// Records that it has given up. Each makes librdkafka begin its numbering anew, and send once more, under other
+    /// numbers, what is in flight (L1, L2): brokers do not know that for the same.
+    given_up: AtomicU64,
     health: Arc<Health>,
     owner: Weak<Shared>,
 }
@@ -61,6 +64,7 @@ impl State {
             number: health.made.fetch_add(1, Ordering::Relaxed),
             broken: AtomicBool::new(false),
             closed: AtomicBool::new(false),
+            given_up: AtomicU64::new(0),
             health: Arc::clone(health),
             owner,
         }
@@ -68,6 +72,14 @@ impl State {
 
     pub(super) fn number(&self) -> u64 {
         self.number
+    }
+
+    /// What goes with a record into the producer.
+    pub(super) fn sent(&self, deliver: Deliver) -> Sent {
+        Sent {
+            deliver,
+            given_up: self.given_up.load(Ordering::Acquire),
+        }
     }
 
     /// To be held as long as the producer lives.
@@ -137,6 +149,13 @@ impl Overdue for State {
     }
 }
 
+/// What comes back with a record's answer.
+pub(super) struct Sent {
+    deliver: Deliver,
+    /// How many records had been given up when it was sent.
+    given_up: u64,
+}
+
 /// Receives the answers, on the producer's polling thread.
 pub(super) struct Answers(pub(super) Arc<State>);
 
@@ -154,9 +173,10 @@ impl ClientContext for Answers {
 }
 
 impl ProducerContext for Answers {
-    type DeliveryOpaque = Box<Deliver>;
+    type DeliveryOpaque = Box<Sent>;
 
-    fn delivery(&self, result: &DeliveryResult<'_>, deliver: Box<Deliver>) {
+    fn delivery(&self, result: &DeliveryResult<'_>, sent: Box<Sent>) {
+        let given_up = &self.0.given_up;
         let answer = match result {
             // Stored, but as a duplicate so old that the broker no longer knows where.
             Ok(message) if message.offset() < 0 => Err(AppendError::Unknown),
@@ -166,8 +186,10 @@ impl ProducerContext for Answers {
                     Timestamp::CreateTime(ms) | Timestamp::LogAppendTime(ms) => ms,
                     Timestamp::NotAvailable => 0,
                 },
+                again: sent.given_up != given_up.load(Ordering::Acquire),
             }),
             Err((error, message)) => {
+                given_up.fetch_add(1, Ordering::AcqRel);
                 let code = error.rdkafka_error_code().unwrap_or(RDKafkaErrorCode::Fail);
                 let error = append_error(code, native::maybe_stored(message));
                 Err(self.0.sort(code, error))
@@ -184,6 +206,6 @@ impl ProducerContext for Answers {
             }
         }
         // Nobody may be waiting any more; that is theirs to decide.
-        let _ = deliver.send(answer);
+        let _ = sent.deliver.send(answer);
     }
 }

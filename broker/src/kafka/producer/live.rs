@@ -48,9 +48,9 @@ impl Live {
             tell: Arc::clone(&self.state) as Arc<dyn Overdue>,
             sleep: None,
         });
-        let mut base =
-            BaseRecord::<[u8], [u8], _>::with_opaque_to(&record.topic, Box::new(deliver))
-                .partition(record.partition);
+        let sent = self.state.sent(deliver);
+        let mut base = BaseRecord::<[u8], [u8], _>::with_opaque_to(&record.topic, Box::new(sent))
+            .partition(record.partition);
         base.key = record.key.as_deref();
         base.payload = record.value.as_deref();
         if !record.headers.is_empty() {

@@ -260,6 +260,7 @@ impl World {
             Some(Ok(offset)) => Landed::At(Appended {
                 offset,
                 timestamp_ms: now.wall_ms,
+                again: false,
             }),
             Some(Err(error)) => Landed::Lost(error),
             None => Landed::Settled,
