@@ -253,17 +253,9 @@ impl Page<'_> {
         let mut gone = plan::gone((end, hi), &self.node.tiers.extent(&self.spot.place).await?);
         // Who does not say from where on does not ask for what is gone before the earliest.
         gone.retain(|(from, _)| *from > 0 || asked.after.is_some());
-        let mut gap = gone.pop();
-        // A page tells of one gap; the next begins with the one before it.
-        while let (Some((from, _)), Some((earlier, to))) = (&mut gap, gone.pop()) {
-            let kept = events.iter().take_while(|e| e.offset >= to).count();
-            if kept > 0 {
-                events.truncate(kept);
-                exhausted = false;
-                break;
-            }
-            *from = earlier;
-        }
+        let (gap, kept) = newest_gap(gone, &events);
+        exhausted &= kept == events.len();
+        events.truncate(kept);
         let next = match events.last() {
             Some(oldest) if !exhausted => Some(oldest.cursor.to_string()),
             _ => None,
@@ -304,6 +296,20 @@ impl Page<'_> {
         };
         ask(self.node, pull, answer, self.deadline).await
     }
+}
+
+/// The newest of the gaps of a page that goes back in time, and how many of its events stand before the one before it:
+/// a page tells of one gap, the next begins with that one. Gaps without an event between them are told as one.
+fn newest_gap(mut gone: Vec<(i64, i64)>, events: &[Arc<Delivered>]) -> (Option<(i64, i64)>, usize) {
+    let mut gap = gone.pop();
+    while let (Some((from, _)), Some((earlier, to))) = (&mut gap, gone.pop()) {
+        let kept = events.iter().take_while(|e| e.offset >= to).count();
+        if kept > 0 {
+            return (gap, kept);
+        }
+        *from = earlier;
+    }
+    (gap, events.len())
 }
 
 fn in_time(asked: &History, event: &Delivered) -> bool {

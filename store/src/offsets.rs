@@ -151,35 +151,28 @@ impl Store {
         self.within(DURING, async {
             let sql = |error| StoreError::from_sqlx(DURING, error);
             let topic_id = self.topic_id(place).await?;
-            let mut tx = self.begin(BEGIN).await.map_err(sql)?;
             let moved = sqlx::query(
-                "update rivermouth.offsets set next_offset = $4, updated_at = now(),
-                 floor_offset = case when floor_offset = next_offset then $4 else floor_offset end
-             where topic_id = $1 and partition = $2 and next_offset = $3 and rebuild_from is null
-               and truncated_offset is null",
+                "with moved as (
+                     update rivermouth.offsets set next_offset = $4, updated_at = now(),
+                         floor_offset = case when floor_offset = next_offset then $4 else floor_offset end
+                     where topic_id = $1 and partition = $2 and next_offset = $3 and rebuild_from is null
+                       and truncated_offset is null
+                     returning topic_id, partition
+                 )
+                 insert into rivermouth.gaps (topic_id, partition, from_offset, to_offset, reason)
+                 select topic_id, partition, $3, $4, 'retention' from moved",
             )
             .bind(topic_id)
             .bind(place.partition)
             .bind(from)
             .bind(to)
-            .execute(&mut *tx)
+            .execute(&self.pool)
             .await
             .map_err(sql)?;
-            if moved.rows_affected() != 1 {
-                return Err(fenced(place, from));
+            match moved.rows_affected() {
+                1 => Ok(()),
+                _ => Err(fenced(place, from)),
             }
-            sqlx::query(
-                "insert into rivermouth.gaps (topic_id, partition, from_offset, to_offset, reason)
-             values ($1, $2, $3, $4, 'retention')",
-            )
-            .bind(topic_id)
-            .bind(place.partition)
-            .bind(from)
-            .bind(to)
-            .execute(&mut *tx)
-            .await
-            .map_err(sql)?;
-            tx.commit().await.map_err(sql)
         })
         .await
     }

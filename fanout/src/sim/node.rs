@@ -16,7 +16,7 @@ use crate::{
     plan::{self, Extent, Source},
     pull::Reply,
     ring::Ring,
-    tier::{Fetch, Folded, States, Sweep, Track, Warm, part},
+    tier::{Fetch, Folded, States, Sweep, Track, Warm, part, tell},
 };
 
 const TAIL: usize = 4;
@@ -193,16 +193,7 @@ impl Node {
                     self.states
                         .track(fetch, judge_from, checkpoint.then_some(store)),
                 ),
-                Source::Gap { to } => {
-                    let to = to.min(fetch.until.max(fetch.next + 1));
-                    let gap = Gap {
-                        from: fetch.next,
-                        to,
-                        reason: GapReason::Retention,
-                    };
-                    let start = fetch.next;
-                    crate::tier::answer(fetch, start, Some(gap), Vec::new(), to);
-                }
+                Source::Gap { to } => tell(fetch, to),
             }
         }
         if tracks.is_empty() {

@@ -7,7 +7,7 @@ use std::{
     sync::{Arc, Mutex},
 };
 
-use protocol::ProtocolError;
+use protocol::{ProtocolError, server::GapReason};
 use schemas::Channel;
 use tokio::{
     sync::mpsc,
@@ -194,4 +194,15 @@ pub(crate) fn answer(
         reached_end: false,
         state: None,
     }));
+}
+
+/// Tells of a range that is erased up to `to`.
+pub(crate) fn tell(fetch: Fetch, to: i64) {
+    let to = to.min(fetch.until.max(fetch.next + 1));
+    let gap = Gap {
+        from: fetch.next,
+        to,
+        reason: GapReason::Retention,
+    };
+    answer(fetch, to, Some(gap), Vec::new(), to);
 }

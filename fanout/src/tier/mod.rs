@@ -31,7 +31,7 @@ pub(crate) use scan::{Scanned, Scanner};
 pub(crate) use warm::Warm;
 #[cfg(test)]
 pub(crate) use {
-    catchup::answer,
+    catchup::tell,
     folded::Folded,
     page::part,
     states::States,

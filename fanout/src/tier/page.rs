@@ -8,8 +8,7 @@ use tokio::time::{Instant, timeout};
 
 use super::{
     STEP, Tiers,
-    catchup::{Fetch, answer},
-    turn::tell,
+    catchup::{Fetch, answer, tell},
 };
 use crate::{chunk::away, event::Delivered, metrics::CatchUpMetrics, place::Place};
 

@@ -90,10 +90,10 @@ impl Tiers {
     ) -> Result<Older, ProtocolError> {
         let extent = self.extent(&spot.place).await?;
         let channels = std::slice::from_ref(&spot.channel);
-        let ground = self
+        let mut ground = self
             .ground(&spot.place, channels, extent.log_low, 0, STEP)
             .await?;
-        let (next, mut state) = (ground.next, ground.state(&spot.channel));
+        let (next, (mut state, _)) = (ground.next, ground.take(&spot.channel));
         let mut found: VecDeque<Arc<Delivered>> = VecDeque::new();
         let in_time = |e: &Delivered| {
             times.0.is_none_or(|t| e.at_ms >= t) && times.1.is_none_or(|t| e.at_ms < t)

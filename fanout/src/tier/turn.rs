@@ -7,21 +7,20 @@ use std::{
     time::Duration,
 };
 
-use protocol::server::GapReason;
 use schemas::Channel;
 use state::ChannelState;
 use tokio::time::Instant;
 
 use super::{
     Tiers,
-    catchup::{Fetch, Remembered, answer},
+    catchup::{Fetch, Remembered, tell},
     page::Paged,
     scan::{Purpose, ScanError},
     states::States,
     sweep::{Sweep, Track},
 };
 use crate::{
-    chunk::{Gap, away},
+    chunk::away,
     metrics::CatchUpMetrics,
     place::Place,
     plan::{self, Extent, Source},
@@ -170,7 +169,7 @@ impl Tiers {
         let mut moved = Vec::new();
         if !unknown.is_empty() {
             let channels = channels(&unknown, |fetch| &fetch.channel);
-            let ground = match self
+            let mut ground = match self
                 .ground(place, &channels, extent.log_low, 0, CHECKPOINT)
                 .await
             {
@@ -189,7 +188,7 @@ impl Tiers {
                     continue;
                 }
                 let channel = fetch.channel.clone();
-                join(&mut tracks, from, || ground.state(&channel), fetch);
+                join(&mut tracks, from, || ground.take(&channel).0, fetch);
             }
         }
         (tracks.into_values().collect(), moved)
@@ -221,17 +220,6 @@ fn sort(fetches: Vec<Fetch>, extent: &Extent) -> Sorted {
         }
     }
     sorted
-}
-
-/// Tells of a range that is erased up to `to`.
-pub(super) fn tell(fetch: Fetch, to: i64) {
-    let to = to.min(fetch.until.max(fetch.next + 1));
-    let gap = Gap {
-        from: fetch.next,
-        to,
-        reason: GapReason::Retention,
-    };
-    answer(fetch, to, Some(gap), Vec::new(), to);
 }
 
 fn join(

@@ -10,7 +10,7 @@ use std::{
 use protocol::ProtocolError;
 use schemas::Channel;
 use state::{Acceptance, ChannelState, Entry, IdState, Judged, ProducerState};
-use store::{ChannelCheckpoint, SnapshotRow};
+use store::{ChannelCheckpoint, EventRow, SnapshotRow};
 use tokio::time::timeout;
 
 use super::{
@@ -66,14 +66,18 @@ pub(super) struct Ground {
 }
 
 impl Ground {
-    /// What the channel's records below `next` add up to, and what is lost after them.
-    pub(super) fn state(&self, channel: &Channel) -> ChannelState {
-        let known = self.channels.get(channel).map(|known| &known.state);
-        let mut state = restored(known.unwrap_or(&self.unknown).clone());
+    /// What the channel's records below `next` add up to, and what is lost after them; with its last rows. Taken out: a
+    /// busy channel has many ids.
+    pub(super) fn take(&mut self, channel: &Channel) -> (ChannelState, Vec<EventRow>) {
+        let (known, tail) = match self.channels.remove(channel) {
+            Some(known) => (known.state, known.tail),
+            None => (self.unknown.clone(), Vec::new()),
+        };
+        let mut state = restored(known);
         if self.lost_to > self.next {
             state.lose();
         }
-        state
+        (state, tail)
     }
 }
 
@@ -95,7 +99,7 @@ impl Tiers {
             .filter(|(_, begun)| begun.is_none())
             .map(|(channel, _)| channel.clone())
             .collect();
-        let ground = self.ground(place, &cold, low, TAIL, CHECKPOINT).await?;
+        let mut ground = self.ground(place, &cold, low, TAIL, CHECKPOINT).await?;
         let mut folds = self.folds(place, &cold, &ground, low).await?;
         let room = (RINGS_BYTES_MAX / channels.len().max(1)).max(RING_BYTES_MIN);
         let mut warm: HashMap<Channel, Warm> = channels
@@ -103,7 +107,8 @@ impl Tiers {
             .map(|(channel, begun)| {
                 let folded = folds.remove(&channel);
                 let folded = folded.unwrap_or_else(|| Folded::of(&channel, false));
-                let warm = begun.unwrap_or_else(|| self.begin(place, &channel, folded, &ground));
+                let warm =
+                    begun.unwrap_or_else(|| self.begin(place, &channel, folded, &mut ground));
                 (channel, warm)
             })
             .collect();
@@ -194,11 +199,8 @@ impl Tiers {
         }))
     }
 
-    fn begin(&self, place: &Place, channel: &Channel, folded: Folded, ground: &Ground) -> Warm {
-        let tail = ground
-            .channels
-            .get(channel)
-            .map_or(&[][..], |known| &known.tail);
+    fn begin(&self, place: &Place, channel: &Channel, folded: Folded, ground: &mut Ground) -> Warm {
+        let (state, tail) = ground.take(channel);
         let from = match tail.first() {
             Some(first) if tail.len() >= TAIL => first.offset,
             _ => ground.floor,
@@ -210,7 +212,7 @@ impl Tiers {
             ring.push(self.framer.stored(place, row));
         }
         Warm {
-            state: ground.state(channel),
+            state,
             ring,
             next: ground.next,
             floor: ground.floor,
