@@ -1,5 +1,5 @@
 # The two commands of a new machine: `make run` and `make test`. Both install what they need.
-.PHONY: help run build test torture planted check fmt image
+.PHONY: help run build test torture planted instructions check fmt image
 
 ARGS ?=
 
@@ -8,6 +8,7 @@ help:
 	@echo 'make test    every test, on a real Kafka and a real PostgreSQL that it starts and stops'
 	@echo 'make torture real processes under faults for ten minutes, and a judge (ARGS="--duration 1h"; docs/TORTURE.md)'
 	@echo 'make planted shows that the judge finds every mistake that can be planted'
+	@echo 'make instructions  counts what the hot pure parts cost, against micro/instructions.txt (ARGS=--write: makes that the figures)'
 	@echo 'make check   the quick loop: format, lints, unit tests; no servers'
 	@echo 'make image   the container image of docker-compose.yml'
 
@@ -32,6 +33,10 @@ planted:
 	@scripts/need.sh test
 	@cargo build --locked -p rivermouth --features planted --bin rivermouth-planted
 	@ulimit -n $$(ulimit -Hn); cargo test --locked -p torture --features planted --test planted $(ARGS) -- --test-threads 2
+
+instructions:
+	@scripts/need.sh instructions
+	@scripts/instructions.sh $(ARGS)
 
 check:
 	@cargo fmt --all --check

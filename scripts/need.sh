@@ -2,9 +2,9 @@
 # Makes sure of what building, running or testing needs: installs it where it may, else says in one line what to install.
 set -euo pipefail
 
-usage="usage: scripts/need.sh run|test|lint"
+usage="usage: scripts/need.sh run|test|instructions|lint"
 purpose=${1:?$usage}
-case $purpose in run | test | lint) ;; *) echo "$usage" >&2; exit 64 ;; esac
+case $purpose in run | test | instructions | lint) ;; *) echo "$usage" >&2; exit 64 ;; esac
 
 has() { command -v "$1" >/dev/null 2>&1; }
 
@@ -59,6 +59,7 @@ test | kcat                | has kcat                   | kcat              | kc
 test | ps                  | has ps                     | procps            | procps-ng          | procps-ng       | procps            | -
 test | curl                | has curl                   | curl              | curl               | curl            | curl              | curl
 test | Python with venv    | venv                       | python3 python3-venv | python3         | python          | python3           | python@3.12
+instructions | valgrind    | has valgrind               | valgrind          | valgrind           | valgrind        | valgrind          | -
 lint | Python with venv    | venv                       | python3 python3-venv | python3         | python          | python3           | python@3.12
 TABLE
 }
@@ -66,7 +67,7 @@ TABLE
 wanted() {
   case $purpose in
     run) [ "$1" = run ] ;;
-    test) [ "$1" = run ] || [ "$1" = test ] ;;
+    test | instructions) [ "$1" = run ] || [ "$1" = "$purpose" ] ;;
     lint) [ "$1" = lint ] ;;
   esac
 }
