@@ -38,6 +38,16 @@ impl Broker {
         }
     }
 
+    /// A prefix on brokers that others use as well.
+    pub(crate) fn of(cluster: &Cluster, prefix: &str) -> Broker {
+        Broker {
+            bootstrap: cluster.bootstrap(),
+            prefix: prefix.to_owned(),
+            own: None,
+            proxies: Vec::new(),
+        }
+    }
+
     /// Brokers of its own.
     pub(crate) fn own(brokers: u32, prefix: &str) -> Broker {
         let cluster = Cluster::start(brokers);

@@ -24,12 +24,18 @@ pub struct Server {
     programs: PathBuf,
     user: Option<User>,
     port: u16,
+    settings: Vec<String>,
     dir: TempDir,
 }
 
 impl Server {
     /// Makes a data directory, starts the server and waits until it answers.
     pub async fn start() -> Server {
+        Server::start_with(&["max_connections=200", "fsync=off", "shared_buffers=64MB"]).await
+    }
+
+    /// The same with other settings than those of a test, each `name=value`.
+    pub async fn start_with(settings: &[&str]) -> Server {
         let dir =
             TempDir::with_prefix("rivermouth-pg-").expect("a temporary directory can be made");
         // PostgreSQL refuses to run as root.
@@ -43,6 +49,10 @@ impl Server {
             programs: programs(),
             user,
             port: free_port(),
+            settings: settings
+                .iter()
+                .map(|setting| (*setting).to_owned())
+                .collect(),
             dir,
         };
         server.initialise().await;
@@ -138,14 +148,11 @@ impl Server {
             .arg("-D")
             .arg(self.dir.path().join("data"))
             .args(["-p", &self.port.to_string()]);
-        for setting in [
-            "listen_addresses=127.0.0.1",
-            "unix_socket_directories=",
-            "max_connections=200",
-            "fsync=off",
-            "shared_buffers=64MB",
-        ] {
+        for setting in ["listen_addresses=127.0.0.1", "unix_socket_directories="] {
             command.args(["-c", setting]);
+        }
+        for setting in &self.settings {
+            command.args(["-c", setting.as_str()]);
         }
         command
     }

@@ -12,7 +12,7 @@ use tempfile::TempDir;
 use uuid::Uuid;
 
 use crate::checker::Checker;
-use crate::kafka::Broker;
+use crate::kafka::{Broker, Cluster};
 use crate::node::{Node, command};
 use crate::postgres::Database;
 use crate::process::{Exited, Process};
@@ -70,6 +70,14 @@ impl Bed {
     pub async fn behind_proxies(binary: &str, brokers: u32) -> Bed {
         Bed::new(binary, None, |prefix| {
             Some(Broker::proxied(brokers, prefix))
+        })
+        .await
+    }
+
+    /// On brokers and a PostgreSQL that outlive it.
+    pub async fn on(binary: &str, cluster: &Cluster, server: &Server) -> Bed {
+        Bed::new(binary, Some(server), |prefix| {
+            Some(Broker::of(cluster, prefix))
         })
         .await
     }

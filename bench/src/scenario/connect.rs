@@ -1,0 +1,54 @@
+//! Many clients at once, each with a token of its own and one subscription.
+
+use super::Sitting;
+use super::engine::{Engine, Wish};
+use super::traffic::micros;
+use crate::dialect::Who;
+use crate::load::{Load, Storm};
+use crate::machine::cpu_of;
+use crate::order::Position;
+use crate::results::Point;
+
+/// How many, and into how many channels.
+const CLIENTS: u32 = 5000;
+const CHANNELS: u32 = 500;
+
+/// Takes it with every server.
+pub async fn take(sitting: &mut Sitting) -> anyhow::Result<Vec<Point>> {
+    let mut points = Vec::new();
+    for engine in sitting.engines(&[Engine::Raw, Engine::Rivermouth]) {
+        let clients = sitting.clients(CLIENTS);
+        let wish = Wish {
+            users: clients,
+            acknowledged: false,
+        };
+        let running = engine.start(sitting, wish).await?;
+        let pid = running.watched[0].pid;
+        let mut load = Load::new(std::rc::Rc::clone(&running.dialect))?;
+        let group = load.group(clients);
+        let crowd = (0..clients).map(|user| {
+            let who = Who {
+                user,
+                channel: user % CHANNELS,
+                member: true,
+                since: None,
+            };
+            (who, group, Position::default())
+        });
+        let before = cpu_of(pid)?;
+        let connected = load.connect(crowd, Storm::default())?;
+        let cpu = cpu_of(pid)? - before;
+        let each = &connected.each;
+        let mut point = Point::new("connect-storm", engine.name())
+            .with(
+                "connects_per_s",
+                f64::from(clients) / connected.took.as_secs_f64(),
+            )
+            .with("server_us_per_connect", micros(cpu) / f64::from(clients))
+            .with("p50_ms", each.value_at_quantile(0.5) as f64 / 1e6)
+            .with("p99_ms", each.value_at_quantile(0.99) as f64 / 1e6);
+        point.wrong = load.wrong().0;
+        points.push(point);
+    }
+    Ok(points)
+}

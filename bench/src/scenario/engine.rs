@@ -1,0 +1,137 @@
+//! The servers under test, started on their processor.
+
+use std::net::SocketAddr;
+use std::rc::Rc;
+
+use testbed::{Bed, Node};
+
+use super::Sitting;
+use crate::dialect::{Dialect, Relay, Rivermouth};
+use crate::load::{Kafka, Watched};
+use crate::machine::{Pinned, SERVER_CPU};
+use crate::relay::{Manner, Process};
+
+/// What can be measured.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
+pub enum Engine {
+    /// The coalescing relay.
+    Raw,
+    /// The relay that writes every message by itself.
+    RawNocoalesce,
+    /// `rivermouth fanout`, its clients publishing over their own connections.
+    Rivermouth,
+    /// `rivermouth fanout`, a backend publishing into Kafka.
+    RivermouthKafka,
+}
+
+impl Engine {
+    /// Those of our own.
+    pub const OWN: [Engine; 4] = [
+        Engine::Raw,
+        Engine::RawNocoalesce,
+        Engine::Rivermouth,
+        Engine::RivermouthKafka,
+    ];
+
+    /// Its name in the results.
+    pub fn name(self) -> &'static str {
+        match self {
+            Engine::Raw => Manner::Coalesce.name(),
+            Engine::RawNocoalesce => Manner::Each.name(),
+            Engine::Rivermouth => "rivermouth",
+            Engine::RivermouthKafka => "rivermouth-kafka",
+        }
+    }
+
+    /// Whether it is a reference server.
+    pub fn is_raw(self) -> bool {
+        matches!(self, Engine::Raw | Engine::RawNocoalesce)
+    }
+}
+
+/// A server that runs.
+pub struct Running {
+    /// How it is spoken to.
+    pub dialect: Rc<dyn Dialect>,
+    /// Its process.
+    pub watched: Vec<Watched>,
+    /// The way into Kafka, when that is how events come.
+    pub kafka: Option<Kafka>,
+    /// The world of Rivermouth.
+    pub river: Option<(Bed, Node)>,
+    _relay: Option<Process>,
+}
+
+impl std::fmt::Debug for Running {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Running")
+            .field("dialect", &self.dialect)
+            .finish_non_exhaustive()
+    }
+}
+
+/// What a server has to be ready for.
+#[derive(Debug, Clone, Copy)]
+pub struct Wish {
+    /// So many users.
+    pub users: u32,
+    /// Publishes are answered.
+    pub acknowledged: bool,
+}
+
+impl Engine {
+    /// Starts it.
+    pub async fn start(self, sitting: &mut Sitting, wish: Wish) -> anyhow::Result<Running> {
+        match self {
+            Engine::Raw => raw(Manner::Coalesce),
+            Engine::RawNocoalesce => raw(Manner::Each),
+            Engine::Rivermouth => river(sitting, wish, false).await,
+            Engine::RivermouthKafka => river(sitting, wish, true).await,
+        }
+    }
+}
+
+fn raw(manner: Manner) -> anyhow::Result<Running> {
+    let pinned = Pinned::to(SERVER_CPU)?;
+    let relay = Process::start(manner)?;
+    drop(pinned);
+    Ok(Running {
+        dialect: Rc::new(Relay {
+            address: relay.address(),
+        }),
+        watched: vec![Watched {
+            name: "server".to_owned(),
+            pid: relay.pid(),
+        }],
+        kafka: None,
+        river: None,
+        _relay: Some(relay),
+    })
+}
+
+async fn river(sitting: &mut Sitting, wish: Wish, by_kafka: bool) -> anyhow::Result<Running> {
+    let bed = sitting.bed().await;
+    let pinned = Pinned::to(SERVER_CPU)?;
+    let mut node = bed.start("fanout").await;
+    drop(pinned);
+    let mut dialect = Rivermouth::new(address(&node)?, wish.users, |user| bed.token(user));
+    dialect.acknowledged = wish.acknowledged;
+    let kafka = by_kafka
+        .then(|| Kafka::new(bed.broker().bootstrap(), &bed.broker().topic("events"), 0))
+        .transpose()?;
+    Ok(Running {
+        dialect: Rc::new(dialect),
+        watched: vec![Watched {
+            name: "server".to_owned(),
+            pid: node.process().pid(),
+        }],
+        kafka,
+        river: Some((bed, node)),
+        _relay: None,
+    })
+}
+
+/// Where a node listens.
+pub fn address(node: &Node) -> anyhow::Result<SocketAddr> {
+    Ok(node.url().trim_start_matches("http://").parse()?)
+}

@@ -1,0 +1,73 @@
+//! What the measurements of one sitting share: one Kafka, one PostgreSQL, and the wish for how long.
+
+use testbed::{Bed, Cluster, Server};
+
+use super::{Arguments, Engine};
+
+/// A sitting. Its servers are started when first needed and stopped with it.
+#[derive(Debug)]
+pub struct Sitting {
+    /// What was asked for.
+    pub arguments: Arguments,
+    // Worlds are gone before these.
+    cluster: Option<Cluster>,
+    server: Option<Server>,
+}
+
+impl Sitting {
+    /// Nothing runs yet.
+    pub fn new(arguments: Arguments) -> anyhow::Result<Sitting> {
+        let binary = &arguments.binary;
+        anyhow::ensure!(
+            std::path::Path::new(binary).exists(),
+            "{binary} is not there: build it with `cargo build --release -p rivermouth`, or name another with --binary"
+        );
+        Ok(Sitting {
+            arguments,
+            cluster: None,
+            server: None,
+        })
+    }
+
+    /// The wanted ones of `engines`.
+    pub fn engines(&self, engines: &[Engine]) -> Vec<Engine> {
+        let wanted = &self.arguments.engines;
+        let engines = engines.iter().copied();
+        engines
+            .filter(|engine| wanted.is_empty() || wanted.contains(engine))
+            .collect()
+    }
+
+    /// So many clients, divided as asked for.
+    pub fn clients(&self, count: u32) -> u32 {
+        (count / self.arguments.divide).max(10)
+    }
+
+    /// A fresh world on the shared brokers and the shared PostgreSQL, with limits that a crowd from one address needs.
+    pub async fn bed(&mut self) -> Bed {
+        let cluster = self.cluster.get_or_insert_with(|| Cluster::start(1));
+        let server = match &mut self.server {
+            Some(server) => server,
+            none => none.insert(Server::start_with(SETTINGS).await),
+        };
+        let mut bed = Bed::on(&self.arguments.binary, cluster, server).await;
+        for name in [
+            "RATE_LIMIT_MESSAGES_PER_SECOND",
+            "RIVERMOUTH_PUBLISH_BURST",
+            "RIVERMOUTH_CHAT_PER_MINUTE",
+            "RATE_LIMIT_CONNECTIONS_PER_IP",
+            "RIVERMOUTH_CONNECTIONS_MAX",
+        ] {
+            bed.set(name, "1000000");
+        }
+        bed
+    }
+}
+
+/// As safe as in production, and with the memory of a small one.
+const SETTINGS: &[&str] = &[
+    "max_connections=100",
+    "fsync=on",
+    "shared_buffers=512MB",
+    "max_wal_size=4GB",
+];

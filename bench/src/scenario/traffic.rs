@@ -1,0 +1,139 @@
+//! Traffic of a shape against each server.
+
+use std::time::Duration;
+
+use super::engine::{Engine, Running, Wish};
+use super::{Shape, Sitting};
+use crate::dialect::Who;
+use crate::load::{Load, Run, Sender, Storm, Traffic, Way};
+use crate::order::Position;
+use crate::results::Point;
+
+/// Bytes of a payload, as in the published figures of others.
+pub const PAYLOAD: usize = 200;
+
+/// Takes a shape with every server that can do it.
+pub async fn take(sitting: &mut Sitting, shape: &Shape) -> anyhow::Result<Vec<Point>> {
+    let shape = shape.divided(sitting.arguments.divide);
+    let mut points = Vec::new();
+    for engine in sitting.engines(&Engine::OWN) {
+        points.push(one(sitting, &shape, engine).await?);
+    }
+    Ok(points)
+}
+
+async fn one(sitting: &mut Sitting, shape: &Shape, engine: Engine) -> anyhow::Result<Point> {
+    let members = shape.channels * shape.members;
+    let wish = Wish {
+        users: members + 1,
+        acknowledged: false,
+    };
+    let mut running = engine.start(sitting, wish).await?;
+    let run = traffic(sitting, shape, &mut running)?;
+    let mut point = Point::new(shape.name, engine.name());
+    point.wrong = run.wrong;
+    point.foreign_percent = engine.is_raw().then_some(run.foreign_percent);
+    Ok(figures(point, &run))
+}
+
+fn traffic(sitting: &Sitting, shape: &Shape, running: &mut Running) -> anyhow::Result<Run> {
+    let mut load = Load::new(std::rc::Rc::clone(&running.dialect))?;
+    let senders = settle(&mut load, shape, running.kafka.is_some())?;
+    let traffic = Traffic {
+        senders,
+        also: Vec::new(),
+        pace: shape.pace,
+        bytes: PAYLOAD,
+        warm_up: sitting.arguments.warm_up,
+        time: sitting.arguments.time,
+    };
+    let mut way = match &mut running.kafka {
+        Some(kafka) => Way::Kafka(kafka),
+        None => Way::Sockets,
+    };
+    load.run(&traffic, &mut way, &running.watched)
+}
+
+/// Brings the shape's clients in; its senders.
+pub fn settle(load: &mut Load, shape: &Shape, by_kafka: bool) -> anyhow::Result<Vec<Sender>> {
+    let groups: Vec<usize> = (0..shape.channels)
+        .map(|_| load.group(shape.members))
+        .collect();
+    let member = |user: u32| {
+        let channel = user % shape.channels;
+        let who = Who {
+            user,
+            channel,
+            member: true,
+            since: None,
+        };
+        (who, groups[channel as usize], Position::default())
+    };
+    let members = shape.channels * shape.members;
+    let connected = load.connect((0..members).map(member), Storm::default())?;
+    if by_kafka {
+        // One record after the other goes to another channel, as members' messages do.
+        return Ok((0..shape.channels)
+            .map(|channel| Sender {
+                number: channel,
+                group: groups[channel as usize],
+                channel,
+                id: None,
+            })
+            .collect());
+    }
+    if shape.members_publish {
+        let ids = connected.ids.into_iter().zip(0..);
+        return Ok(ids
+            .map(|(id, user): (_, u32)| Sender {
+                number: user,
+                group: groups[(user % shape.channels) as usize],
+                channel: user % shape.channels,
+                id: Some(id),
+            })
+            .collect());
+    }
+    let publisher = Who {
+        user: members,
+        channel: 0,
+        member: false,
+        since: None,
+    };
+    let publisher = (publisher, groups[0], Position::default());
+    let connected = load.connect([publisher], Storm::default())?;
+    Ok(vec![Sender {
+        number: 0,
+        group: groups[0],
+        channel: 0,
+        id: connected.ids.first().copied(),
+    }])
+}
+
+fn figures(point: Point, run: &Run) -> Point {
+    let seconds = run.time.as_secs_f64();
+    let deliveries = run.deliveries.max(1) as f64;
+    let cpu = run.cpu_of("server");
+    let ms = |ns: u64| ns as f64 / 1e6;
+    point
+        .with("deliveries_per_s", run.deliveries as f64 / seconds)
+        .with("published_per_s", run.published as f64 / seconds)
+        .with("server_us_per_delivery", micros(cpu) / deliveries)
+        .with("deliveries_per_cpu_s", deliveries / cpu.as_secs_f64())
+        .with("server_cpu_percent", cpu.as_secs_f64() / seconds * 100.0)
+        .with(
+            "load_cpu_percent",
+            run.load_cpu.as_secs_f64() / seconds * 100.0,
+        )
+        .with("bytes_per_delivery", run.bytes as f64 / deliveries)
+        .with("deliveries_per_read", deliveries / run.reads.max(1) as f64)
+        .with("p50_ms", ms(run.latency.value_at_quantile(0.5)))
+        .with("p99_ms", ms(run.latency.value_at_quantile(0.99)))
+        .with("p999_ms", ms(run.latency.value_at_quantile(0.999)))
+        .with("last_p50_ms", ms(run.last.value_at_quantile(0.5)))
+        .with("last_p99_ms", ms(run.last.value_at_quantile(0.99)))
+}
+
+/// A time in microseconds.
+pub fn micros(time: Duration) -> f64 {
+    time.as_secs_f64() * 1e6
+}
