@@ -62,7 +62,7 @@ pub(crate) fn read(value: &Bytes) -> Result<Parts, Poison> {
 pub(super) enum Member<'t> {
     Absent,
     Text(Text<'t>),
-    Other(&'t [u8]),
+    Other(&'t str),
 }
 
 impl<'t> Member<'t> {
@@ -73,7 +73,7 @@ impl<'t> Member<'t> {
         }
         let range = scanner.value(ENVELOPE_DEPTH_MAX - 1)?;
         let raw = scanner.slice(range);
-        Ok(if raw == b"null" {
+        Ok(if raw == "null" {
             Member::Absent
         } else {
             Member::Other(raw)
@@ -94,7 +94,7 @@ impl<'t> Member<'t> {
             Member::Absent => Ok(None),
             Member::Text(_) => Err(bad()),
             // Addressed events are few; the scanner has checked what serde reads here.
-            Member::Other(raw) => serde_json::from_slice(raw).map(Some).map_err(|_| bad()),
+            Member::Other(raw) => serde_json::from_str(raw).map(Some).map_err(|_| bad()),
         }
     }
 }

@@ -13,7 +13,7 @@ use super::{Fault, FaultAt};
 /// A place in one JSON text.
 #[derive(Debug)]
 pub(crate) struct Scanner<'t> {
-    text: &'t [u8],
+    text: &'t str,
     pos: usize,
     frames: Vec<Frame>,
     keys: Keys,
@@ -70,12 +70,10 @@ pub(crate) enum Compact {
 impl<'t> Scanner<'t> {
     /// Starts at the first byte that is not blank. Refuses what is not UTF-8.
     pub(crate) fn new(text: &'t [u8]) -> Result<Scanner<'t>, FaultAt> {
-        if let Err(e) = std::str::from_utf8(text) {
-            return Err(FaultAt {
-                fault: Fault::Utf8,
-                offset: e.valid_up_to(),
-            });
-        }
+        let text = std::str::from_utf8(text).map_err(|e| FaultAt {
+            fault: Fault::Utf8,
+            offset: e.valid_up_to(),
+        })?;
         let mut scanner = Scanner {
             text,
             pos: 0,
@@ -108,7 +106,7 @@ impl<'t> Scanner<'t> {
         }
         squeeze
             .kept
-            .extend_from_slice(&self.text[squeeze.from..range.end]);
+            .extend_from_slice(&self.bytes()[squeeze.from..range.end]);
         Ok(Compact::Squeezed(squeeze.kept))
     }
 
@@ -143,13 +141,13 @@ impl<'t> Scanner<'t> {
             return Ok(None);
         }
         let start = self.pos;
-        let (end, escaped) = text::string(self.text, start)?;
+        let (end, escaped) = text::string(self.bytes(), start)?;
         self.pos = end;
         Ok(Some(Text::new(self.text, start + 1..end - 1, escaped)))
     }
 
     /// The text between two positions that a value gave.
-    pub(crate) fn slice(&self, range: Range<usize>) -> &'t [u8] {
+    pub(crate) fn slice(&self, range: Range<usize>) -> &'t str {
         &self.text[range]
     }
 
@@ -190,12 +188,12 @@ impl<'t> Scanner<'t> {
     ) -> Result<(), FaultAt> {
         match self.peek() {
             Some(b'"') => {
-                let (end, _) = text::string(self.text, self.pos)?;
+                let (end, _) = text::string(self.bytes(), self.pos)?;
                 self.pos = end;
                 Ok(())
             }
             Some(b'-' | b'0'..=b'9') => {
-                self.pos = number::number(self.text, self.pos)?;
+                self.pos = number::number(self.bytes(), self.pos)?;
                 Ok(())
             }
             Some(open @ (b'{' | b'[')) => {
@@ -246,7 +244,7 @@ impl<'t> Scanner<'t> {
             return self.fault(Fault::Syntax);
         }
         let start = self.pos;
-        let (end, escaped) = text::string(self.text, start)?;
+        let (end, escaped) = text::string(self.bytes(), start)?;
         let key = Text::new(self.text, start + 1..end - 1, escaped);
         self.keys.add(start + 1..end - 1, &key);
         self.pos = end;
@@ -269,7 +267,7 @@ impl<'t> Scanner<'t> {
         self.pos += 1;
         if let Some(frame) = self.frames.pop()
             && frame.kind == Kind::Object
-            && let Some(offset) = self.keys.close(self.text, frame.keys)
+            && let Some(offset) = self.keys.close(self.bytes(), frame.keys)
         {
             return Err(FaultAt {
                 fault: Fault::DuplicateKey,
@@ -280,7 +278,7 @@ impl<'t> Scanner<'t> {
     }
 
     fn word(&mut self, word: &[u8]) -> Result<(), FaultAt> {
-        if !self.text[self.pos..].starts_with(word) {
+        if !self.bytes()[self.pos..].starts_with(word) {
             return self.fault(Fault::Syntax);
         }
         self.pos += word.len();
@@ -301,12 +299,16 @@ impl<'t> Scanner<'t> {
             self.pos += 1;
         }
         if self.pos > start {
-            out.blank(self.text, start..self.pos);
+            out.blank(self.bytes(), start..self.pos);
         }
     }
 
+    fn bytes(&self) -> &'t [u8] {
+        self.text.as_bytes()
+    }
+
     fn peek(&self) -> Option<u8> {
-        self.text.get(self.pos).copied()
+        self.bytes().get(self.pos).copied()
     }
 
     fn fault<T>(&self, fault: Fault) -> Result<T, FaultAt> {

@@ -11,13 +11,13 @@ pub(crate) struct Text<'t>(Cow<'t, str>);
 
 impl<'t> Text<'t> {
     /// `inner` is what stands between the quotes, checked by [`string`].
-    pub(super) fn new(text: &'t [u8], inner: Range<usize>, escaped: bool) -> Text<'t> {
+    pub(super) fn new(text: &'t str, inner: Range<usize>, escaped: bool) -> Text<'t> {
         let raw = &text[inner];
-        if escaped {
-            return Text(Cow::Owned(unescape(raw)));
-        }
-        // The scanner has checked the whole text; quotes are ASCII, so the part is UTF-8 too.
-        Text(String::from_utf8_lossy(raw))
+        Text(if escaped {
+            Cow::Owned(unescape(raw.as_bytes()))
+        } else {
+            Cow::Borrowed(raw)
+        })
     }
 
     /// Whether it owns its bytes, which is whether it had escapes.
