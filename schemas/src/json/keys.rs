@@ -6,6 +6,8 @@ use super::text::Text;
 
 /// Up to this many keys each is compared with each; beyond it they are sorted.
 const PAIRWISE_MAX: usize = 8;
+/// Room for the keys of an event and of its data: what most texts need, made once.
+const USUAL: usize = 16;
 
 #[derive(Debug, Default)]
 pub(super) struct Keys {
@@ -25,6 +27,8 @@ pub(super) struct Mark {
 struct Span {
     /// Where the key stands in the text.
     offset: usize,
+    /// Keys that differ here differ; see [`tag`].
+    tag: u64,
     /// Where its unescaped bytes lie: in the text, or in `copies`.
     from: usize,
     len: usize,
@@ -48,8 +52,12 @@ impl Keys {
             from = self.copies.len();
             self.copies.extend_from_slice(key.as_bytes());
         }
+        if self.spans.is_empty() {
+            self.spans.reserve(USUAL);
+        }
         self.spans.push(Span {
             offset,
+            tag: tag(key),
             from,
             len: key.len(),
             copied,
@@ -68,7 +76,12 @@ impl Keys {
         let twice = if own.len() <= PAIRWISE_MAX {
             own.iter()
                 .enumerate()
-                .find(|(i, span)| own[..*i].iter().any(|other| bytes(other) == bytes(span)))
+                .find(|(i, span)| {
+                    let same = |other| bytes(other) == bytes(span);
+                    own[..*i]
+                        .iter()
+                        .any(|other| other.tag == span.tag && same(other))
+                })
                 .map(|(_, span)| span.offset)
         } else {
             own.sort_unstable_by(|a, b| bytes(a).cmp(bytes(b)).then(a.offset.cmp(&b.offset)));
@@ -81,4 +94,13 @@ impl Keys {
         self.copies.truncate(mark.copies);
         twice
     }
+}
+
+/// The length of a key and as many of its first bytes as fit beside it: two numbers tell most keys apart.
+fn tag(key: &str) -> u64 {
+    let mut bytes = [0; 8];
+    let head = key.len().min(7);
+    bytes[..head].copy_from_slice(&key.as_bytes()[..head]);
+    bytes[7] = key.len() as u8;
+    u64::from_le_bytes(bytes)
 }

@@ -56,7 +56,10 @@ pub(super) fn number(text: &[u8], start: usize) -> Result<usize, FaultAt> {
     }
 
     let too_long = whole_len + part.len() > DIGITS_MAX || exponent_len > DIGITS_MAX;
-    if too_long || exponent.abs() > EXPONENT_MAX || out_of_reach(whole, part, exponent) {
+    // Without an exponent, as few digits as are allowed reach nowhere near the bounds.
+    let too_far =
+        exponent != 0 && (exponent.abs() > EXPONENT_MAX || out_of_reach(whole, part, exponent));
+    if too_long || too_far {
         return Err(FaultAt {
             fault: Fault::Number,
             offset: start,
