@@ -7,6 +7,7 @@ mod load;
 mod machine;
 mod order;
 mod payload;
+mod peers;
 mod relay;
 mod results;
 mod scenario;

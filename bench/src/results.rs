@@ -26,6 +26,9 @@ pub struct Point {
     pub figures: BTreeMap<String, f64>,
     /// A measurement with anything wrong is void.
     pub wrong: Wrong,
+    /// The first things that were wrong, in words.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub complaints: Vec<String>,
     /// Processor time of others, percent of one processor; the brokers are others. Nothing where it says nothing.
     pub foreign_percent: Option<f64>,
 }
@@ -39,6 +42,7 @@ impl Point {
             repeat: 0,
             figures: BTreeMap::new(),
             wrong: Wrong::default(),
+            complaints: Vec::new(),
             foreign_percent: None,
         }
     }
@@ -69,7 +73,7 @@ impl fmt::Display for Point {
             write!(f, " (not alone: {percent:.0} %)")?;
         }
         if !self.wrong.nothing() {
-            write!(f, " VOID: {}", self.wrong)?;
+            write!(f, " VOID: {} {:?}", self.wrong, self.complaints)?;
         }
         Ok(())
     }

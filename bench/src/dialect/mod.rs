@@ -1,12 +1,18 @@
 //! How the servers under test are spoken to: what a client says, and where an event is in what it hears.
 
+mod nats;
+mod nchan;
 mod relay;
 mod rivermouth;
+mod socketio;
 
 use std::net::SocketAddr;
 
+pub use nats::Nats;
+pub use nchan::Nchan;
 pub use relay::Relay;
 pub use rivermouth::{EVENT, Rivermouth, channel};
+pub use socketio::SocketIo;
 
 /// One client, as far as a server is told.
 #[derive(Debug, Clone)]

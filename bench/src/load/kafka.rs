@@ -10,7 +10,8 @@ use rdkafka::producer::{BaseProducer, BaseRecord, Producer as _};
 
 use crate::dialect::{EVENT, channel};
 
-/// A producer of librdkafka with its usual settings, but as safe as ours.
+/// A producer of librdkafka with its usual settings. Not idempotent: then its thread spins while more than five records
+/// of a partition wait for their answer, on the processor that the broker needs.
 pub struct Kafka {
     inner: BaseProducer,
     topic: String,
@@ -30,7 +31,6 @@ impl Kafka {
         let inner = ClientConfig::new()
             .set("bootstrap.servers", bootstrap)
             .set("partitioner", "murmur2_random")
-            .set("enable.idempotence", "true")
             .set("acks", "all")
             .set("compression.codec", "lz4")
             .set("linger.ms", linger_ms.to_string())

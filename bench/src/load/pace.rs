@@ -44,6 +44,8 @@ pub(super) struct Schedule {
     bytes: usize,
     start_ns: u64,
     sent: u64,
+    /// Turns in which a sender had to wait.
+    skipped: u64,
     /// Groups that are told of each publish besides the sender's own.
     also: Vec<(u32, usize)>,
 }
@@ -62,6 +64,7 @@ impl Schedule {
             bytes,
             start_ns,
             sent: 0,
+            skipped: 0,
             also,
         }
     }
@@ -85,20 +88,31 @@ impl Schedule {
                     if due > load.now_ns() {
                         break;
                     }
-                    let turn = (self.sent % self.senders.len() as u64) as usize;
+                    let turn = self.turn();
                     self.one(turn, due, load, way)?;
                 }
             }
             Pace::Window(window) => {
-                for turn in 0..self.senders.len() {
-                    while on_their_way(load, &self.senders[turn].0) < window {
+                let mut idle = 0;
+                while idle < self.senders.len() {
+                    let turn = self.turn();
+                    if on_their_way(load, &self.senders[turn].0) < window {
+                        idle = 0;
                         let now = load.now_ns();
                         self.one(turn, now, load, way)?;
+                    } else {
+                        idle += 1;
+                        self.skipped += 1;
                     }
                 }
             }
         }
         Ok(self.sent - before)
+    }
+
+    /// Whose turn it is.
+    fn turn(&self) -> usize {
+        ((self.sent + self.skipped) % self.senders.len() as u64) as usize
     }
 
     fn one(

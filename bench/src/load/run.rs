@@ -66,6 +66,8 @@ pub struct Run {
     pub foreign_percent: f64,
     /// What was wrong from the beginning of the load to the end of this run.
     pub wrong: Wrong,
+    /// The first complaints.
+    pub complaints: Vec<String>,
 }
 
 impl Run {
@@ -129,6 +131,7 @@ impl Load {
             load_cpu,
             foreign_percent: foreign_percent(before.busy, after.busy, ours),
             wrong: counts.wrong,
+            complaints: self.complaints.clone(),
         })
     }
 

@@ -9,6 +9,7 @@ use super::Sitting;
 use crate::dialect::{Dialect, Relay, Rivermouth};
 use crate::load::{Kafka, Watched};
 use crate::machine::{Pinned, SERVER_CPU};
+use crate::peers::{self, Peer};
 use crate::relay::{Manner, Process};
 
 /// What can be measured.
@@ -22,6 +23,14 @@ pub enum Engine {
     Rivermouth,
     /// `rivermouth fanout`, a backend publishing into Kafka.
     RivermouthKafka,
+    /// Socket.IO alone.
+    Socketio,
+    /// Socket.IO with Redis.
+    SocketioRedis,
+    /// nginx with nchan.
+    Nchan,
+    /// The NATS server over WebSocket.
+    Nats,
 }
 
 impl Engine {
@@ -33,6 +42,14 @@ impl Engine {
         Engine::RivermouthKafka,
     ];
 
+    /// Those of others, which are measured only when asked for.
+    pub const PEERS: [Engine; 4] = [
+        Engine::Socketio,
+        Engine::SocketioRedis,
+        Engine::Nchan,
+        Engine::Nats,
+    ];
+
     /// Its name in the results.
     pub fn name(self) -> &'static str {
         match self {
@@ -40,12 +57,17 @@ impl Engine {
             Engine::RawNocoalesce => Manner::Each.name(),
             Engine::Rivermouth => "rivermouth",
             Engine::RivermouthKafka => "rivermouth-kafka",
+            Engine::Socketio => "socketio",
+            Engine::SocketioRedis => "socketio-redis",
+            Engine::Nchan => "nchan",
+            Engine::Nats => "nats",
         }
     }
 
-    /// Whether it is a reference server.
-    pub fn is_raw(self) -> bool {
-        matches!(self, Engine::Raw | Engine::RawNocoalesce)
+    /// Whether nothing but the server and the load has to work, so that whoever else does is a disturbance.
+    pub fn is_alone(self) -> bool {
+        use Engine::{Nats, Nchan, Raw, RawNocoalesce, Socketio};
+        matches!(self, Raw | RawNocoalesce | Socketio | Nchan | Nats)
     }
 }
 
@@ -60,6 +82,7 @@ pub struct Running {
     /// The world of Rivermouth.
     pub river: Option<(Bed, Node)>,
     _relay: Option<Process>,
+    _peer: Option<peers::Server>,
 }
 
 impl std::fmt::Debug for Running {
@@ -87,6 +110,10 @@ impl Engine {
             Engine::RawNocoalesce => raw(Manner::Each),
             Engine::Rivermouth => river(sitting, wish, false).await,
             Engine::RivermouthKafka => river(sitting, wish, true).await,
+            Engine::Socketio => peer(Peer::SocketIo),
+            Engine::SocketioRedis => peer(Peer::SocketIoRedis),
+            Engine::Nchan => peer(Peer::Nchan),
+            Engine::Nats => peer(Peer::Nats),
         }
     }
 }
@@ -106,6 +133,22 @@ fn raw(manner: Manner) -> anyhow::Result<Running> {
         kafka: None,
         river: None,
         _relay: Some(relay),
+        _peer: None,
+    })
+}
+
+fn peer(peer: Peer) -> anyhow::Result<Running> {
+    let server = peer.start()?;
+    Ok(Running {
+        dialect: Rc::clone(&server.dialect),
+        watched: vec![Watched {
+            name: "server".to_owned(),
+            pid: server.pid,
+        }],
+        kafka: None,
+        river: None,
+        _relay: None,
+        _peer: Some(server),
     })
 }
 
@@ -117,7 +160,7 @@ async fn river(sitting: &mut Sitting, wish: Wish, by_kafka: bool) -> anyhow::Res
     let mut dialect = Rivermouth::new(address(&node)?, wish.users, |user| bed.token(user));
     dialect.acknowledged = wish.acknowledged;
     let kafka = by_kafka
-        .then(|| Kafka::new(bed.broker().bootstrap(), &bed.broker().topic("events"), 0))
+        .then(|| Kafka::new(bed.broker().bootstrap(), &bed.broker().topic("events"), 1))
         .transpose()?;
     Ok(Running {
         dialect: Rc::new(dialect),
@@ -128,6 +171,7 @@ async fn river(sitting: &mut Sitting, wish: Wish, by_kafka: bool) -> anyhow::Res
         kafka,
         river: Some((bed, node)),
         _relay: None,
+        _peer: None,
     })
 }
 

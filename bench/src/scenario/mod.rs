@@ -24,9 +24,12 @@ pub struct Arguments {
     /// Scenarios, separated by commas; all without.
     #[arg(long, value_delimiter = ',')]
     pub only: Vec<String>,
-    /// Servers, separated by commas: raw, raw-nocoalesce, rivermouth; all of these without.
+    /// Servers, separated by commas; all but the peers without.
     #[arg(long, value_delimiter = ',')]
     pub engines: Vec<Engine>,
+    /// The peers, too: socketio, socketio-redis, nchan, nats. `scripts/peers.sh` installs them.
+    #[arg(long)]
+    pub peers: bool,
     /// The `rivermouth` to measure.
     #[arg(long, default_value = "target/release/rivermouth")]
     pub binary: String,

@@ -38,6 +38,15 @@ impl Sitting {
             .collect()
     }
 
+    /// The wanted ones of `engines`, and after them the peers that were asked for.
+    pub fn engines_and_peers(&self, engines: &[Engine]) -> Vec<Engine> {
+        let wanted = &self.arguments;
+        let mut engines = self.engines(engines);
+        let peers = Engine::PEERS.into_iter();
+        engines.extend(peers.filter(|peer| wanted.peers || wanted.engines.contains(peer)));
+        engines
+    }
+
     /// So many clients, divided as asked for.
     pub fn clients(&self, count: u32) -> u32 {
         (count / self.arguments.divide).max(10)

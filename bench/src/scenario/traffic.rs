@@ -12,11 +12,14 @@ use crate::results::Point;
 /// Bytes of a payload, as in the published figures of others.
 pub const PAYLOAD: usize = 200;
 
+/// Connections that publish to a channel whose members do not: one alone may have only so many publishes unanswered.
+const PUBLISHERS: u32 = 8;
+
 /// Takes a shape with every server that can do it.
 pub async fn take(sitting: &mut Sitting, shape: &Shape) -> anyhow::Result<Vec<Point>> {
     let shape = shape.divided(sitting.arguments.divide);
     let mut points = Vec::new();
-    for engine in sitting.engines(&Engine::OWN) {
+    for engine in sitting.engines_and_peers(&Engine::OWN) {
         points.push(one(sitting, &shape, engine).await?);
     }
     Ok(points)
@@ -25,14 +28,15 @@ pub async fn take(sitting: &mut Sitting, shape: &Shape) -> anyhow::Result<Vec<Po
 async fn one(sitting: &mut Sitting, shape: &Shape, engine: Engine) -> anyhow::Result<Point> {
     let members = shape.channels * shape.members;
     let wish = Wish {
-        users: members + 1,
+        users: members + PUBLISHERS,
         acknowledged: false,
     };
     let mut running = engine.start(sitting, wish).await?;
     let run = traffic(sitting, shape, &mut running)?;
     let mut point = Point::new(shape.name, engine.name());
     point.wrong = run.wrong;
-    point.foreign_percent = engine.is_raw().then_some(run.foreign_percent);
+    point.complaints.clone_from(&run.complaints);
+    point.foreign_percent = engine.is_alone().then_some(run.foreign_percent);
     Ok(figures(point, &run))
 }
 
@@ -93,20 +97,25 @@ pub fn settle(load: &mut Load, shape: &Shape, by_kafka: bool) -> anyhow::Result<
             })
             .collect());
     }
-    let publisher = Who {
-        user: members,
-        channel: 0,
-        member: false,
-        since: None,
-    };
-    let publisher = (publisher, groups[0], Position::default());
-    let connected = load.connect([publisher], Storm::default())?;
-    Ok(vec![Sender {
-        number: 0,
-        group: groups[0],
-        channel: 0,
-        id: connected.ids.first().copied(),
-    }])
+    let publishers = (0..PUBLISHERS).map(|number| {
+        let who = Who {
+            user: members + number,
+            channel: 0,
+            member: false,
+            since: None,
+        };
+        (who, groups[0], Position::default())
+    });
+    let connected = load.connect(publishers, Storm::default())?;
+    let numbered = connected.ids.into_iter().zip(0..);
+    Ok(numbered
+        .map(|(id, number)| Sender {
+            number,
+            group: groups[0],
+            channel: 0,
+            id: Some(id),
+        })
+        .collect())
 }
 
 fn figures(point: Point, run: &Run) -> Point {
