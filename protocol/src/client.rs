@@ -1,8 +1,8 @@
 //! What clients say: from the bytes of one message to a typed [`Message`], or a [`Refused`] that says
 //! why and to which request it belongs.
 //!
-//! First the whole text is checked against the JSON rules (one pass, no recursion), then its members
-//! are picked by name, then each is read as the type it should have. Members nobody knows are
+//! The whole text is checked against the JSON rules, and its members are picked by name on the way
+//! (one pass, no recursion); then each is read as the type it should have. Members nobody knows are
 //! ignored; a member of the wrong type is refused. `null` for an optional member means absent.
 
 mod fields;

@@ -233,7 +233,9 @@ fn json_texts_are_judged_as_they_should_be() {
                 );
                 compact.map(|bytes| String::from_utf8(bytes).unwrap())
             }
-            "envelope" => json::check_envelope(&text).map(|()| shown.clone().into_owned()),
+            "envelope" => {
+                json::read_envelope(&text, |_, _, _| ()).map(|_| shown.clone().into_owned())
+            }
             other => panic!("no such thing: {other}"),
         };
         match result {

@@ -112,8 +112,8 @@ impl History {
         const TIME: &str = "a whole number of milliseconds";
         Ok(History {
             channel,
-            after: fields::text(fields.after, "after")?,
-            before: fields::text(fields.before, "before")?,
+            after: fields::owned(fields.after, "after")?,
+            before: fields::owned(fields.before, "before")?,
             from: fields::read(fields.from, "from", TIME)?,
             to: fields::read(fields.to, "to", TIME)?,
             types: subscribe::types(fields.types)?,

@@ -4,12 +4,10 @@
     reason = "a message that is understood is larger than a refusal, so boxing the refusal saves nothing"
 )]
 
-use serde_json::value::RawValue;
-
-use schemas::json::{self, Fault};
+use schemas::json::Fault;
 use schemas::{Channel, EventName};
 
-use super::fields::{self, Fields, Outside};
+use super::fields::{self, Fields, Parts};
 use super::rescue::{is_request_id, rescue};
 use super::subscribe::parse_durable;
 use super::{
@@ -30,18 +28,21 @@ pub fn parse(line: &[u8]) -> Result<Message, Refused> {
             false,
         ));
     }
-    if let Err(fault) = json::check_envelope(line) {
-        let no_json = matches!(fault.fault, Fault::Syntax | Fault::Utf8 | Fault::Trailing);
-        let error = ProtocolError::invalid(fault.to_string());
-        return Err(unreadable(line, error, no_json));
-    }
-    let Ok(outside) = serde_json::from_slice::<Outside<'_>>(line) else {
-        let error = ProtocolError::invalid("a message is an object");
-        return Err(unreadable(line, error, true));
+    let parts = match Parts::of(line) {
+        Ok(Some(parts)) => parts,
+        Ok(None) => {
+            let error = ProtocolError::invalid("a message is an object");
+            return Err(unreadable(line, error, true));
+        }
+        Err(fault) => {
+            let no_json = matches!(fault.fault, Fault::Syntax | Fault::Utf8 | Fault::Trailing);
+            let error = ProtocolError::invalid(fault.to_string());
+            return Err(unreadable(line, error, no_json));
+        }
     };
-    match kind(outside.kind).as_deref() {
-        Some("request") => request(&outside),
-        Some("event") => event(line, &outside),
+    match parts.top.kind.and_then(fields::string).as_deref() {
+        Some("request") => request(&parts),
+        Some("event") => event(line, &parts.top),
         Some("response" | "error") => {
             let error = ProtocolError::invalid("only the server sends responses and errors");
             Err(unreadable(line, error, false))
@@ -58,12 +59,7 @@ pub fn parse(line: &[u8]) -> Result<Message, Refused> {
 /// # Errors
 /// `INVALID_MESSAGE`, or `MESSAGE_TOO_LARGE` over 65 536 bytes.
 pub fn parse_publish(body: &[u8]) -> Result<Publish, ProtocolError> {
-    if body.len() > MESSAGE_BYTES_MAX {
-        return Err(ProtocolError::too_large(MESSAGE_BYTES_MAX));
-    }
-    json::check_envelope(body).map_err(|fault| ProtocolError::invalid(fault.to_string()))?;
-    let fields: Fields<'_> = serde_json::from_slice(body)
-        .map_err(|_| ProtocolError::invalid("a publish is an object"))?;
+    let fields = body_fields(body, "a publish is an object")?;
     let channel = fields::channel(fields.channel)?;
     Publish::read(&fields, channel)
 }
@@ -73,101 +69,94 @@ pub fn parse_publish(body: &[u8]) -> Result<Publish, ProtocolError> {
 /// # Errors
 /// `INVALID_MESSAGE`, or `MESSAGE_TOO_LARGE` over 65 536 bytes.
 pub fn parse_ack(body: &[u8]) -> Result<KeptAck, ProtocolError> {
-    if body.len() > MESSAGE_BYTES_MAX {
-        return Err(ProtocolError::too_large(MESSAGE_BYTES_MAX));
-    }
-    json::check_envelope(body).map_err(|fault| ProtocolError::invalid(fault.to_string()))?;
-    let fields: Fields<'_> = serde_json::from_slice(body)
-        .map_err(|_| ProtocolError::invalid("an acknowledgement is an object"))?;
-    let durable: String = fields::need(fields.durable, "durable", "a string")?;
+    let fields = body_fields(body, "an acknowledgement is an object")?;
+    let durable = fields::need(fields.durable, "durable")?;
     Ok(KeptAck {
         channel: fields::channel(fields.channel)?,
-        cursor: fields::need(fields.cursor, "cursor", "a string")?,
+        cursor: fields::need(fields.cursor, "cursor")?.into_owned(),
         durable: parse_durable(&durable)?,
     })
 }
 
-fn kind(raw: Option<&RawValue>) -> Option<String> {
-    serde_json::from_str(raw?.get()).ok()
+/// The members of a request's body; `rule` is what is said when it has none.
+fn body_fields<'a>(body: &'a [u8], rule: &str) -> Result<Fields<'a>, ProtocolError> {
+    if body.len() > MESSAGE_BYTES_MAX {
+        return Err(ProtocolError::too_large(MESSAGE_BYTES_MAX));
+    }
+    match Parts::of(body) {
+        Ok(Some(parts)) => Ok(parts.top),
+        Ok(None) => Err(ProtocolError::invalid(rule)),
+        Err(fault) => Err(ProtocolError::invalid(fault.to_string())),
+    }
 }
 
-fn request(outside: &Outside<'_>) -> Result<Message, Refused> {
-    let mut refused = Refused {
-        id: None,
-        channel: None,
+fn request(parts: &Parts<'_>) -> Result<Message, Refused> {
+    let refused = |id, channel: Option<Channel>, error| Refused {
+        id,
+        channel: channel.map(|channel| channel.as_str().to_owned()),
         publish_id: None,
-        error: ProtocolError::invalid("id must be a string of at most 64 characters"),
+        error,
         malformed: false,
     };
-    let id: Option<String> = match outside.id {
+    let id = match parts.top.id.map(fields::string) {
         None => None,
-        Some(raw) => match serde_json::from_str::<String>(raw.get()) {
-            Ok(id) if is_request_id(&id) => Some(id),
-            _ => return Err(refused),
-        },
+        Some(Some(id)) if is_request_id(&id) => Some(id.into_owned()),
+        Some(_) => {
+            let error = ProtocolError::invalid("id must be a string of at most 64 characters");
+            return Err(refused(None, None, error));
+        }
     };
-    refused.id.clone_from(&id);
-    match call(outside, &mut refused.channel) {
+    let mut named = None;
+    match call(parts, &mut named) {
         Ok(call) if id.is_some() || matches!(call, Call::Ack { .. }) => {
             Ok(Message::Request { id, call })
         }
-        Ok(_) => {
-            refused.error = ProtocolError::invalid("id is missing");
-            Err(refused)
-        }
-        Err(error) => {
-            refused.error = error;
-            Err(refused)
-        }
+        Ok(_) => Err(refused(id, named, ProtocolError::invalid("id is missing"))),
+        Err(error) => Err(refused(id, named, error)),
     }
 }
 
 /// `named` becomes the channel as soon as it is known, for the answer to a call that is refused.
-fn call(outside: &Outside<'_>, named: &mut Option<String>) -> Result<Call, ProtocolError> {
-    let method: String = fields::need(outside.method, "method", "a string")?;
-    let fields: Fields<'_> = match outside.params {
-        None => Fields::default(),
-        Some(raw) if !raw.get().starts_with('{') => {
-            return Err(fields::wrong("params", "an object"));
-        }
-        Some(raw) => {
-            serde_json::from_str(raw.get()).map_err(|_| fields::wrong("params", "an object"))?
-        }
-    };
+fn call(parts: &Parts<'_>, named: &mut Option<Channel>) -> Result<Call, ProtocolError> {
+    let method = fields::need(parts.top.method, "method")?;
+    if parts.top.params.is_some_and(|raw| !raw.starts_with('{')) {
+        return Err(fields::wrong("params", "an object"));
+    }
+    let fields = &parts.params;
     let mut channel = || {
         let channel = fields::channel(fields.channel)?;
-        *named = Some(channel.as_str().to_owned());
+        *named = Some(channel.clone());
         Ok::<_, ProtocolError>(channel)
     };
-    Ok(match method.as_str() {
+    Ok(match &*method {
         "connect" => Call::Connect {
-            token: fields::need(fields.token, "token", "a string")?,
-            name: fields::text(fields.name, "name")?,
-            version: fields::text(fields.version, "version")?,
+            token: fields::need(fields.token, "token")?.into_owned(),
+            name: fields::owned(fields.name, "name")?,
+            version: fields::owned(fields.version, "version")?,
         },
         "refresh" => Call::Refresh {
-            token: fields::need(fields.token, "token", "a string")?,
+            token: fields::need(fields.token, "token")?.into_owned(),
         },
         "ping" => Call::Ping,
-        "subscribe" => Call::Subscribe(Subscribe::read(&fields, channel()?)?),
+        "subscribe" => Call::Subscribe(Subscribe::read(fields, channel()?)?),
         "subscribe:job" => {
             let channel = alias("jobs", fields.job_id, "jobId", named)?;
-            Call::Subscribe(Subscribe::read(&fields, channel)?)
+            Call::Subscribe(Subscribe::read(fields, channel)?)
         }
         "subscribe:presence" => {
             let channel = alias("presence", fields.document_id, "documentId", named)?;
-            Call::Subscribe(Subscribe::read(&fields, channel)?)
+            Call::Subscribe(Subscribe::read(fields, channel)?)
         }
         "unsubscribe" => Call::Unsubscribe {
             channel: channel()?,
         },
-        "publish" => Call::Publish(Publish::read(&fields, channel()?)?),
+        "publish" => Call::Publish(Publish::read(fields, channel()?)?),
         "ack" => Call::Ack {
             channel: channel()?,
-            cursor: fields::need(fields.cursor, "cursor", "a string")?,
+            cursor: fields::need(fields.cursor, "cursor")?.into_owned(),
         },
-        "history" => Call::History(History::read(&fields, channel()?)?),
-        "snapshot" => Call::Snapshot(Snapshot::read(&fields, channel()?)?),
+        "history" => Call::History(History::read(fields, channel()?)?),
+        "snapshot" => Call::Snapshot(Snapshot::read(fields, channel()?)?),
         "presence.get" => Call::Unserved("presence.get"),
         "presence.update" | "presence:update" | "presence_update" => {
             Call::Unserved("presence.update")
@@ -181,39 +170,31 @@ fn call(outside: &Outside<'_>, named: &mut Option<String>) -> Result<Call, Proto
 
 fn alias(
     namespace: &str,
-    raw: Option<&RawValue>,
+    raw: Option<&str>,
     name: &str,
-    named: &mut Option<String>,
+    named: &mut Option<Channel>,
 ) -> Result<Channel, ProtocolError> {
-    let id: String = fields::need(raw, name, "a string")?;
+    let id = fields::need(raw, name)?;
     let channel = Channel::of(namespace, &id).map_err(|e| ProtocolError::invalid(e.to_string()))?;
-    *named = Some(channel.as_str().to_owned());
+    *named = Some(channel.clone());
     Ok(channel)
 }
 
 /// A publish without an answer, or a heartbeat.
-fn event(line: &[u8], outside: &Outside<'_>) -> Result<Message, Refused> {
-    if outside.channel.is_none() && is_heartbeat(outside.event) {
+fn event(line: &[u8], fields: &Fields<'_>) -> Result<Message, Refused> {
+    if fields.channel.is_none() && is_heartbeat(fields.event) {
         return Ok(Message::Heartbeat);
     }
-    let read = || {
-        let fields: Fields<'_> = serde_json::from_slice(line)
-            .map_err(|_| ProtocolError::invalid("a message is an object"))?;
-        let channel = fields::channel(fields.channel)?;
-        Publish::read(&fields, channel)
-    };
-    read()
+    fields::channel(fields.channel)
+        .and_then(|channel| Publish::read(fields, channel))
         .map(Message::Publish)
         .map_err(|error| unreadable(line, error, false))
 }
 
-fn is_heartbeat(raw: Option<&RawValue>) -> bool {
-    raw.is_some_and(|raw| {
-        serde_json::from_str::<String>(raw.get())
-            .ok()
-            .and_then(|name| EventName::parse(&name).ok())
-            .is_some_and(|name| name.as_str() == "heartbeat")
-    })
+fn is_heartbeat(raw: Option<&str>) -> bool {
+    raw.and_then(fields::string)
+        .and_then(|name| EventName::parse(&name).ok())
+        .is_some_and(|name| name.as_str() == "heartbeat")
 }
 
 /// A refusal of a message as a whole, with what of it could be read.

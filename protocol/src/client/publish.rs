@@ -2,7 +2,7 @@
 
 use bytes::Bytes;
 
-use schemas::{Channel, EventName, Lane, Outbox, TO_MAX, json, valid_id, valid_user};
+use schemas::{Channel, EventName, Lane, Outbox, TO_MAX, valid_id, valid_user};
 
 use super::fields::{self, Fields};
 use crate::{Identity, ProtocolError};
@@ -50,15 +50,15 @@ impl Publish {
     }
 
     pub(super) fn read(fields: &Fields<'_>, channel: Channel) -> Result<Self, ProtocolError> {
-        let event: String = fields::need(fields.event, "event", "a string")?;
-        let id = fields::text(fields.id, "id")?;
+        let event = fields::need(fields.event, "event")?;
+        let id = fields::owned(fields.id, "id")?;
         if id.as_deref().is_some_and(|id| !valid_id(id)) {
             return Err(fields::wrong("id", ID_RULE));
         }
         Ok(Publish {
             channel,
             event: fields::event_name(&event)?,
-            data: data(fields)?,
+            data: data(fields),
             id,
             lane: lane(fields)?,
             to: to(fields)?,
@@ -68,13 +68,11 @@ impl Publish {
     }
 }
 
-fn data(fields: &Fields<'_>) -> Result<Bytes, ProtocolError> {
-    let Some(raw) = fields.data else {
-        return Ok(Bytes::from_static(b"null"));
-    };
-    json::compact(raw.get().as_bytes(), json::Rules::DATA)
-        .map(Bytes::from)
-        .map_err(|fault| ProtocolError::invalid(format!("data: {}", fault.fault)))
+fn data(fields: &Fields<'_>) -> Bytes {
+    match &fields.data {
+        Some(data) => Bytes::copy_from_slice(data),
+        None => Bytes::from_static(b"null"),
+    }
 }
 
 fn lane(fields: &Fields<'_>) -> Result<Option<Lane>, ProtocolError> {
@@ -102,7 +100,7 @@ fn to(fields: &Fields<'_>) -> Result<Option<Vec<String>>, ProtocolError> {
 
 fn outbox(fields: &Fields<'_>) -> Result<Option<Outbox>, ProtocolError> {
     const WHAT: &str = "a whole number from 0 to 2^53 - 1";
-    let producer = fields::text(fields.producer, "producer")?;
+    let producer = fields::owned(fields.producer, "producer")?;
     let epoch = fields::read::<u64>(fields.epoch, "epoch", WHAT)?;
     let seq = fields::read::<u64>(fields.seq, "seq", WHAT)?;
     let (producer, epoch, seq) = match (producer, epoch, seq) {
@@ -132,8 +130,8 @@ fn outbox(fields: &Fields<'_>) -> Result<Option<Outbox>, ProtocolError> {
 
 /// A user's claim is ignored whatever it looks like, so what cannot be read is kept as a name that
 /// nobody can have, and only a backend is told.
-fn user_id(raw: &serde_json::value::RawValue) -> Option<String> {
-    match serde_json::from_str::<Option<String>>(raw.get()) {
+fn user_id(raw: &str) -> Option<String> {
+    match serde_json::from_str::<Option<String>>(raw) {
         Ok(None) => None,
         Ok(Some(name)) if valid_user(&name) => Some(name),
         _ => Some(String::new()),

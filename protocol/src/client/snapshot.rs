@@ -46,7 +46,7 @@ impl Snapshot {
     pub(super) fn read(fields: &Fields<'_>, channel: Channel) -> Result<Self, ProtocolError> {
         Ok(Snapshot {
             channel,
-            at: fields::text(fields.at, "at")?,
+            at: fields::owned(fields.at, "at")?,
         })
     }
 }

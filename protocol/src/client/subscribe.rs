@@ -1,7 +1,6 @@
 //! The parameters of `subscribe`, and where a subscription may start.
 
 use serde::Deserialize;
-use serde_json::value::RawValue;
 
 use schemas::{Channel, EventName, valid_id};
 
@@ -160,7 +159,7 @@ pub fn parse_types(text: &str) -> Result<Option<Vec<EventName>>, ProtocolError> 
     names.map(Some)
 }
 
-pub(super) fn types(raw: Option<&RawValue>) -> Result<Option<Vec<EventName>>, ProtocolError> {
+pub(super) fn types(raw: Option<&str>) -> Result<Option<Vec<EventName>>, ProtocolError> {
     const WHAT: &str = "a list of 1 to 64 event names";
     let Some(names) = fields::read::<Vec<String>>(raw, "types", WHAT)? else {
         return Ok(None);
@@ -172,23 +171,20 @@ pub(super) fn types(raw: Option<&RawValue>) -> Result<Option<Vec<EventName>>, Pr
     names.map(Some)
 }
 
-fn since(raw: Option<&RawValue>) -> Result<Since, ProtocolError> {
+fn since(raw: Option<&str>) -> Result<Since, ProtocolError> {
     #[derive(Deserialize)]
-    #[serde(untagged)]
-    enum Form {
-        Word(String),
-        Named {
-            time: Option<i64>,
-            last: Option<u32>,
-        },
+    struct Named {
+        time: Option<i64>,
+        last: Option<u32>,
     }
     const WHAT: &str = "a cursor, earliest, latest, {time: ms} or {last: 1 to 1000}";
-    let (time, last) = match fields::read::<Form>(raw, "since", WHAT)? {
-        None => return Ok(Since::Latest),
-        Some(Form::Word(text)) => return Ok(Since::of_word(&text)),
-        Some(Form::Named { time, last }) => (time, last),
+    if let Some(word) = raw.and_then(fields::string) {
+        return Ok(Since::of_word(&word));
+    }
+    let Some(named) = fields::read::<Named>(raw, "since", WHAT)? else {
+        return Ok(Since::Latest);
     };
-    match (time, last) {
+    match (named.time, named.last) {
         (Some(ms), None) => Ok(Since::Time(ms)),
         (None, Some(n)) if (1..=LAST_MAX).contains(&n) => Ok(Since::Last(n)),
         _ => Err(fields::wrong("since", WHAT)),

@@ -2,11 +2,13 @@
 
 use std::fmt;
 
+mod envelope;
 mod keys;
 mod number;
 mod scan;
 mod text;
 
+pub use envelope::{Member, Place, read_envelope};
 pub(crate) use scan::{Compact, Scanner};
 pub(crate) use text::Text;
 
@@ -113,39 +115,6 @@ pub fn compact(text: &[u8], rules: Rules) -> Result<Vec<u8>, FaultAt> {
 pub fn check(text: &[u8], rules: Rules) -> Result<(), FaultAt> {
     let mut scanner = Scanner::new(text)?;
     scanner.value(rules.depth_max)?;
-    scanner.finish()
-}
-
-/// Checks a whole client message: depth 8, except that a member `data` at the top or in `params`
-/// has depth 32 of its own.
-pub fn check_envelope(text: &[u8]) -> Result<(), FaultAt> {
-    let mut scanner = Scanner::new(text)?;
-    if !scanner.at_object() {
-        scanner.value(ENVELOPE_DEPTH_MAX)?;
-        return scanner.finish();
-    }
-    scanner.open();
-    while let Some(key) = scanner.next_key()? {
-        match &*key {
-            "data" => {
-                scanner.value(DATA_DEPTH_MAX)?;
-            }
-            "params" if scanner.at_object() => {
-                scanner.open();
-                while let Some(key) = scanner.next_key()? {
-                    let inside = ENVELOPE_DEPTH_MAX - 2;
-                    scanner.value(if &*key == "data" {
-                        DATA_DEPTH_MAX
-                    } else {
-                        inside
-                    })?;
-                }
-            }
-            _ => {
-                scanner.value(ENVELOPE_DEPTH_MAX - 1)?;
-            }
-        }
-    }
     scanner.finish()
 }
 

@@ -146,7 +146,12 @@ impl<'t> Scanner<'t> {
         Ok(Some(Text::new(self.text, start + 1..end - 1, escaped)))
     }
 
-    /// The text between two positions that a value gave.
+    /// Where it stands.
+    pub(crate) fn position(&self) -> usize {
+        self.pos
+    }
+
+    /// The text between two positions.
     pub(crate) fn slice(&self, range: Range<usize>) -> &'t str {
         &self.text[range]
     }
