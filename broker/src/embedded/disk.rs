@@ -1,21 +1,30 @@
-//! What is on disk: records in one keyspace of fjall, topics and low watermarks in another.
+//! What is on disk, in fjall: records in one keyspace per partition, topics and low watermarks in another.
 //!
 //! Everything here blocks; callers are the log's own threads and the blocking pool.
 
+use std::collections::HashMap;
+use std::collections::hash_map::Entry;
 use std::ops::ControlFlow;
 use std::path::Path;
 use std::sync::Arc;
 
 use bytes::Bytes;
-use fjall::{Database, Keyspace, KeyspaceCreateOptions, PersistMode, Readable};
+use fjall::{
+    AbstractTree as _, Database, Keyspace, KeyspaceCreateOptions, OwnedWriteBatch, PersistMode,
+    Readable,
+};
 use serde::{Deserialize, Serialize};
 
 use super::layout::{self, Marks};
+use super::places::{Place, Places};
 use crate::{BrokerError, Record};
+
+/// Where the first builds had all records; see [`Places`].
+const ALL_IN_ONE: &str = "records";
 
 pub(crate) struct Disk {
     db: Database,
-    records: Keyspace,
+    places: Places,
     meta: Keyspace,
 }
 
@@ -32,19 +41,6 @@ pub(crate) struct StoredTopic {
     pub(crate) compact: bool,
 }
 
-/// A partition in keys.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-pub(crate) struct Place {
-    pub(crate) topic: u32,
-    pub(crate) partition: u32,
-}
-
-impl Place {
-    fn key(self, offset: i64) -> [u8; layout::KEY_LEN] {
-        layout::key(self.topic, self.partition, offset)
-    }
-}
-
 impl Disk {
     pub(crate) fn open(dir: &Path) -> Result<Disk, BrokerError> {
         let open = || {
@@ -53,22 +49,23 @@ impl Disk {
                 .worker_threads(2)
                 .max_journaling_size(128 << 20)
                 .open()?;
-            // Records are written once and read in ranges: no filters, modest memory.
-            let options = || {
-                KeyspaceCreateOptions::default()
-                    .max_memtable_size(16 << 20)
-                    .expect_point_read_hits(true)
-            };
-            let records = db.keyspace("records", options)?;
+            let places = Places::open(&db)?;
             let meta = db.keyspace("meta", KeyspaceCreateOptions::default)?;
-            Ok(Disk { db, records, meta })
+            Ok(Disk { db, places, meta })
         };
-        open().map_err(|error| match error {
+        let disk = open().map_err(|error| match error {
             fjall::Error::Locked => BrokerError::Locked {
                 dir: dir.to_owned(),
             },
             error => broken("open", &error),
-        })
+        })?;
+        if disk.db.keyspace_exists(ALL_IN_ONE) {
+            return Err(BrokerError::Config(format!(
+                "{} holds the log of an earlier build, which this one cannot read: remove it or choose another directory",
+                dir.display()
+            )));
+        }
+        Ok(disk)
     }
 
     /// Every stored topic by name.
@@ -115,7 +112,10 @@ impl Disk {
 
     /// The newest record of a partition: offset, marks, stored bytes.
     pub(crate) fn last(&self, place: Place) -> Result<Option<(i64, Marks, u64)>, BrokerError> {
-        let mut all = self.records.range(place.key(0)..=place.key(i64::MAX));
+        let Some(records) = self.places.find(place) else {
+            return Ok(None);
+        };
+        let mut all = records.range(layout::key(0)..=layout::key(i64::MAX));
         all.next_back()
             .map(|entry| seek_entry(place, entry))
             .transpose()
@@ -128,7 +128,10 @@ impl Disk {
         offset: i64,
         end: i64,
     ) -> Result<Option<(i64, Marks)>, BrokerError> {
-        let mut rest = self.records.range(place.key(offset)..place.key(end));
+        let Some(records) = self.places.find(place) else {
+            return Ok(None);
+        };
+        let mut rest = records.range(layout::key(offset)..layout::key(end));
         let first = rest
             .next()
             .map(|entry| seek_entry(place, entry))
@@ -145,12 +148,12 @@ impl Disk {
         end: i64,
         mut each: impl FnMut(i64, Bytes) -> ControlFlow<()>,
     ) -> Result<(), BrokerError> {
-        if offset >= end {
+        let Some(records) = self.places.find(place).filter(|_| offset < end) else {
             return Ok(());
-        }
+        };
         // Ranges of the keyspace itself see what other threads write while they run; a snapshot does not.
         let snapshot = self.db.snapshot();
-        for entry in snapshot.range(&self.records, place.key(offset)..place.key(end)) {
+        for entry in snapshot.range(&records, layout::key(offset)..layout::key(end)) {
             let (key, value) = entry.into_inner().map_err(|error| broken("read", &error))?;
             let offset = layout::offset(&key).ok_or_else(|| unreadable(place, -1))?;
             if each(offset, Bytes::copy_from_slice(&value)).is_break() {
@@ -192,23 +195,45 @@ impl Disk {
     /// Writes records in one batch: all of them or none. Returns when they are as safe as `mode` says.
     pub(crate) fn append(
         &self,
-        records: impl Iterator<Item = (Place, i64, Vec<u8>)>,
+        records: Vec<(Place, i64, Vec<u8>)>,
         mode: PersistMode,
     ) -> Result<(), BrokerError> {
-        let mut batch = self.db.batch().durability(Some(mode));
+        let mut keyspaces: HashMap<Place, Keyspace> = HashMap::new();
+        let mut batch = OwnedWriteBatch::with_capacity(self.db.clone(), records.len());
         for (place, offset, value) in records {
-            batch.insert(&self.records, place.key(offset), value);
+            let keyspace = match keyspaces.entry(place) {
+                Entry::Occupied(found) => found.into_mut(),
+                Entry::Vacant(vacant) => {
+                    let made = self.places.find_or_make(&self.db, place);
+                    vacant.insert(made.map_err(|error| broken("append", &error))?)
+                }
+            };
+            batch.insert(keyspace, layout::key(offset), value);
         }
+        let batch = batch.durability(Some(mode));
         batch.commit().map_err(|error| broken("append", &error))
     }
 
     /// Removes records. Not synced: what comes back after a power cut is removed again.
     pub(crate) fn remove(&self, place: Place, offsets: &[i64]) -> Result<(), BrokerError> {
+        let Some(records) = self.places.find(place) else {
+            return Ok(());
+        };
         let mut batch = self.db.batch().durability(Some(PersistMode::Buffer));
         for offset in offsets {
-            batch.remove(&self.records, place.key(*offset));
+            batch.remove(&records, layout::key(*offset));
         }
         batch.commit().map_err(|error| broken("remove", &error))
+    }
+
+    /// Gives back the files that hold nothing at or above `low`. Records below that share one with younger ones
+    /// stay until those go, too: removing each by itself would cost as much as writing it did.
+    pub(crate) fn drop_below(&self, place: Place, low: i64) -> Result<(), BrokerError> {
+        let Some(records) = self.places.find(place) else {
+            return Ok(());
+        };
+        let dropped = records.tree.drop_range(..layout::key(low));
+        dropped.map_err(|error| broken("drop", &error.into()))
     }
 
     pub(crate) fn sync(&self) -> Result<(), BrokerError> {
@@ -220,7 +245,8 @@ impl Disk {
 
 fn low_key(place: Place) -> Vec<u8> {
     let mut key = b"low/".to_vec();
-    key.extend_from_slice(&layout::key(place.topic, place.partition, 0)[..8]);
+    key.extend_from_slice(&place.topic.to_be_bytes());
+    key.extend_from_slice(&place.partition.to_be_bytes());
     key
 }
 

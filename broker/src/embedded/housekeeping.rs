@@ -7,9 +7,10 @@ use std::sync::{Arc, PoisonError};
 use bytes::Bytes;
 
 use super::Shared;
-use super::disk::{Disk, Place, StoredTopic};
+use super::disk::{Disk, StoredTopic};
 use super::layout::{self, Marks};
 use super::partition::Partition;
+use super::places::Place;
 use super::writer::now_ms;
 use crate::BrokerError;
 
@@ -19,8 +20,8 @@ const CHUNK: usize = 1000;
 /// What was done so far, for each partition.
 #[derive(Default)]
 struct Done {
-    /// Nothing below is left on disk.
-    removed_to: i64,
+    /// Files with nothing but what lies below are gone.
+    dropped_to: i64,
     /// Compaction looked at everything below, and left so many records.
     compacted_to: i64,
     left: usize,
@@ -61,7 +62,12 @@ fn tidy(
         shared.with_disk(|disk| disk.put_low(partition.place, low))?;
         partition.state().trim(low);
     }
-    remove_below(shared, partition, done)
+    // The first time also what a crash left there.
+    if low > done.dropped_to {
+        shared.with_disk(|disk| disk.drop_below(partition.place, low))?;
+        done.dropped_to = low;
+    }
+    Ok(())
 }
 
 /// The low watermark that age and size leave.
@@ -112,35 +118,6 @@ pub(crate) fn bisect(
     Ok(disk
         .seek(place, from, high)?
         .map_or(high, |(offset, _)| offset))
-}
-
-/// Removes what lies below the low watermark; the first time also what a crash left there.
-fn remove_below(
-    shared: &Shared,
-    partition: &Partition,
-    done: &mut Done,
-) -> Result<(), BrokerError> {
-    let low = partition.watermarks().low;
-    while done.removed_to < low && !shared.stopping() {
-        let mut offsets = Vec::with_capacity(CHUNK);
-        shared.with_disk(|disk| {
-            disk.scan(partition.place, done.removed_to, low, |offset, _| {
-                offsets.push(offset);
-                if offsets.len() < CHUNK {
-                    ControlFlow::Continue(())
-                } else {
-                    ControlFlow::Break(())
-                }
-            })?;
-            disk.remove(partition.place, &offsets)
-        })?;
-        done.removed_to = if offsets.len() < CHUNK {
-            low
-        } else {
-            offsets.last().map_or(low, |last| last + 1)
-        };
-    }
-    Ok(())
 }
 
 /// Keeps the newest record of each key once half of the partition is new. The last record always

@@ -1,6 +1,6 @@
-//! How records lie on disk: keys that sort as the log does, and values that carry what searches need.
+//! How the records of a partition lie on disk: keys that sort as it does, and values that carry what searches need.
 //!
-//! Key: topic number, partition, offset, all big-endian. Value: a version byte, the timestamp, the
+//! Key: the offset, big-endian. Value: a version byte, the timestamp, the
 //! highest timestamp up to here, the stored bytes of all records before, then key, value and headers,
 //! each length as a little-endian u32 with `u32::MAX` for "none". Both running numbers grow with the
 //! offset, so age, size and time are found by bisection, whatever the clock did.
@@ -11,23 +11,19 @@ use bytes::{BufMut, Bytes};
 
 use crate::{Append, Record};
 
-pub(crate) const KEY_LEN: usize = 16;
+pub(crate) const KEY_LEN: usize = 8;
 const VERSION: u8 = 1;
 const NONE: u32 = u32::MAX;
 const FIXED: usize = 25;
 
 /// The key of one offset. Offsets are not negative.
-pub(crate) fn key(topic: u32, partition: u32, offset: i64) -> [u8; KEY_LEN] {
-    let mut key = [0; KEY_LEN];
-    key[..4].copy_from_slice(&topic.to_be_bytes());
-    key[4..8].copy_from_slice(&partition.to_be_bytes());
-    key[8..].copy_from_slice(&offset.to_be_bytes());
-    key
+pub(crate) fn key(offset: i64) -> [u8; KEY_LEN] {
+    offset.to_be_bytes()
 }
 
 /// The offset in a key.
 pub(crate) fn offset(key: &[u8]) -> Option<i64> {
-    key.get(8..KEY_LEN)?.try_into().ok().map(i64::from_be_bytes)
+    key.try_into().ok().map(i64::from_be_bytes)
 }
 
 /// The running numbers of one record.
@@ -212,21 +208,9 @@ mod tests {
 
     #[test]
     fn keys_sort_as_the_log_does() {
-        let mut keys = [
-            key(1, 0, 256),
-            key(0, 1, 0),
-            key(0, 0, 1),
-            key(0, 0, 255),
-            key(0, 0, 256),
-        ];
+        let mut keys = [key(256), key(0), key(i64::MAX), key(255), key(1)];
         keys.sort_unstable();
-        let order: Vec<_> = keys
-            .iter()
-            .map(|k| (k[3], k[7], offset(k).unwrap()))
-            .collect();
-        assert_eq!(
-            order,
-            [(0, 0, 1), (0, 0, 255), (0, 0, 256), (0, 1, 0), (1, 0, 256)]
-        );
+        let order: Vec<_> = keys.iter().map(|key| offset(key).unwrap()).collect();
+        assert_eq!(order, [0, 1, 255, 256, i64::MAX]);
     }
 }

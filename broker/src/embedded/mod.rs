@@ -13,6 +13,7 @@ mod disk;
 mod housekeeping;
 mod layout;
 mod partition;
+mod places;
 mod queue;
 mod reader;
 mod topics;

@@ -5,7 +5,8 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use tokio::sync::Notify;
 
-use super::disk::{Disk, Place, StoredTopic};
+use super::disk::{Disk, StoredTopic};
+use super::places::Place;
 use crate::{BrokerError, Record, Watermarks};
 
 pub(crate) struct Topic {

@@ -1,7 +1,7 @@
 //! The bounded queue between `append` and the writer.
 //!
-//! A record counts against the bounds until it is answered for, so that a slow disk shows as `Full`
-//! and not as memory. Dropping a pending record resolves its delivery as unknown.
+//! A record counts against the bounds until just before it is answered for, so that a slow disk shows as
+//! `Full` and not as memory. Dropping a pending record resolves its delivery as unknown.
 
 use std::collections::VecDeque;
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
@@ -124,12 +124,15 @@ impl Queue {
         Taken::Batch(inner.pending.drain(..count).collect())
     }
 
-    /// Gives back the room of records that have been answered for.
-    pub(crate) fn answered(&self, records: usize, bytes: usize) {
+    /// Gives back the room of records that are about to be answered for.
+    pub(crate) fn freed(&self, records: usize, bytes: usize) {
         let mut inner = self.lock();
         inner.records -= records;
         inner.bytes -= bytes;
-        drop(inner);
+    }
+
+    /// So many more records have been answered for.
+    pub(crate) fn answered(&self, records: usize) {
         self.answered.send_modify(|count| *count += records as u64);
     }
 

@@ -11,10 +11,11 @@ use fjall::PersistMode;
 
 use super::Shared;
 use super::config::Fsync;
-use super::disk::Place;
 use super::layout::{self, Marks};
 use super::partition::Partition;
+use super::places::Place;
 use super::queue::{Pending, Taken};
+use crate::delivery::Deliver;
 use crate::{AppendError, Appended, BrokerError, Record};
 
 const BATCH_RECORDS_MAX: usize = 10_000;
@@ -34,8 +35,13 @@ pub(crate) fn run(shared: &Shared) {
             Taken::Idle => {}
             Taken::Batch(batch) => {
                 let (records, bytes) = (batch.len(), batch.iter().map(|p| p.weight).sum());
-                write(shared, batch);
-                shared.queue.answered(records, bytes);
+                let answers = write(shared, batch);
+                // The room first: who hears an answer and appends again must not find its own record in the way.
+                shared.queue.freed(records, bytes);
+                for (deliver, appended) in answers {
+                    let _ = deliver.send(Ok(appended));
+                }
+                shared.queue.answered(records);
                 unsynced.get_or_insert_with(Instant::now);
             }
         }
@@ -65,7 +71,9 @@ struct Cursor {
     records: Vec<Record>,
 }
 
-fn write(shared: &Shared, batch: Vec<Pending>) {
+/// Writes a batch and makes it visible: what to tell whom. Nothing when it failed, and then nobody knows what the
+/// disk has of it; a dropped [`Deliver`] says so.
+fn write(shared: &Shared, batch: Vec<Pending>) -> Vec<(Deliver, Appended)> {
     let now_ms = now_ms();
     let mut cursors: HashMap<Place, Cursor> = HashMap::new();
     let mut stored = Vec::with_capacity(batch.len());
@@ -118,10 +126,9 @@ fn write(shared: &Shared, batch: Vec<Pending>) {
         Fsync::EachBatch => PersistMode::SyncData,
         Fsync::Interval(_) => PersistMode::Buffer,
     };
-    if let Err(error) = shared.with_disk(|disk| disk.append(stored.into_iter(), mode)) {
-        // Some of it may have reached the disk: dropping the answers says "unknown" to each.
+    if let Err(error) = shared.with_disk(|disk| disk.append(stored, mode)) {
         fail(shared, &error);
-        return;
+        return Vec::new();
     }
     for cursor in cursors.into_values() {
         let mut state = cursor.partition.state();
@@ -129,9 +136,7 @@ fn write(shared: &Shared, batch: Vec<Pending>) {
         state.bytes_total = cursor.bytes_total;
         state.publish(cursor.records.into_iter(), shared.config.tail_bytes_max);
     }
-    for (deliver, appended) in answers {
-        let _ = deliver.send(Ok(appended));
-    }
+    answers
 }
 
 impl Cursor {

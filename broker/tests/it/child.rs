@@ -10,10 +10,11 @@ use crate::bed::record;
 
 const DIR: &str = "BROKER_IT_CHILD_DIR";
 const FSYNC_MS: &str = "BROKER_IT_CHILD_FSYNC_MS";
+const VALUE_BYTES: &str = "BROKER_IT_CHILD_VALUE_BYTES";
 pub const TOPIC: &str = "killed";
 
-/// A child that appends as fast as it can and prints the offset of each acknowledged record.
-pub fn spawn(dir: &Path, fsync: Fsync) -> (Child, impl Iterator<Item = i64>) {
+/// A child that appends records of about `bytes` as fast as it can and prints the offset of each acknowledged one.
+pub fn spawn(dir: &Path, fsync: Fsync, bytes: usize) -> (Child, impl Iterator<Item = i64>) {
     let mut command = Command::new(std::env::current_exe().unwrap());
     command.args([
         "--exact",
@@ -23,6 +24,7 @@ pub fn spawn(dir: &Path, fsync: Fsync) -> (Child, impl Iterator<Item = i64>) {
     ]);
     command
         .env(DIR, dir)
+        .env(VALUE_BYTES, bytes.to_string())
         .stdout(Stdio::piped())
         .stderr(Stdio::null());
     if let Fsync::Interval(ms) = fsync {
@@ -58,11 +60,12 @@ async fn appends_until_killed() {
     }
     let log = Log::embedded(config).await.unwrap();
     log.ensure_topics(&[spec()], true).await.unwrap();
+    let bytes = std::env::var(VALUE_BYTES).unwrap().parse().unwrap();
     let (sender, mut receiver) = tokio::sync::mpsc::channel(200);
     tokio::spawn(async move {
         for n in 0_u64.. {
             let delivery = log
-                .append(record(TOPIC, 0, "k", &format!("{n} {}", "x".repeat(300))))
+                .append(record(TOPIC, 0, "k", &format!("{n} {}", "x".repeat(bytes))))
                 .unwrap();
             sender.send(delivery).await.unwrap();
         }
