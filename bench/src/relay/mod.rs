@@ -4,7 +4,7 @@
 mod conn;
 mod serve;
 
-use std::net::{Ipv4Addr, SocketAddr, TcpListener};
+use std::net::{Ipv4Addr, SocketAddr};
 use std::process::{Child, Command, Stdio};
 
 use anyhow::Context as _;
@@ -43,7 +43,9 @@ impl Process {
     /// Starts this very program as a relay on a free port. It runs where the calling thread runs.
     pub fn start(manner: Manner) -> anyhow::Result<Process> {
         // The port is bound here and handed over, so that nobody else can take it in between.
-        let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).context("binding a port")?;
+        // Not by the standard library, which lets only 128 wait: the others of a storm come back after a second.
+        let port = SocketAddr::from((Ipv4Addr::LOCALHOST, 0));
+        let listener = mio::net::TcpListener::bind(port).context("binding a port")?;
         let address = listener.local_addr()?;
         let manner = match manner {
             Manner::Coalesce => "coalesce",

@@ -29,7 +29,11 @@ use crate::metrics::IngestMetrics;
 use crate::pins::PinGuard;
 
 /// Letters taken in before the log's answers are looked at again.
-const LETTERS_MAX: usize = 256;
+const LETTERS_MAX: usize = 1024;
+/// With so many at the log no further letters are taken in: they gather, and go to the log together when its answers
+/// are there. librdkafka sends no more either while so many records of a partition are unanswered (it counts records
+/// where Kafka counts requests), but its thread spins until it may.
+const FLIGHTS_MAX: usize = 5;
 /// Channels looked up in one go.
 const LOOKS_MAX: usize = 256;
 /// How long channels that catch up keep others from being looked up: each lookup makes the reading of the
@@ -121,7 +125,7 @@ impl Run {
             }
             let wake = self.wake().min(stop_at.unwrap_or_else(far));
             tokio::select! {
-                taken = letters.recv_many(&mut buffer, LETTERS_MAX), if open => {
+                taken = letters.recv_many(&mut buffer, LETTERS_MAX), if open && self.flights.len() < FLIGHTS_MAX => {
                     open = taken > 0;
                     for letter in buffer.drain(..) {
                         self.take(letter);
