@@ -2,6 +2,7 @@
 
 use bytes::Bytes;
 
+use crate::json::plain;
 use crate::{Event, Lane};
 
 /// A record ready to be appended to `topics.of(&event.channel, event.lane)`.
@@ -78,5 +79,12 @@ fn value(event: &Event) -> Bytes {
 }
 
 fn text(out: &mut Vec<u8>, text: &str) {
+    // Most texts are names, which need no escapes.
+    if plain(text.as_bytes(), 0) == text.len() {
+        out.push(b'"');
+        out.extend_from_slice(text.as_bytes());
+        out.push(b'"');
+        return;
+    }
     serde_json::to_writer(out, text).expect("a string always has a JSON text, a Vec always room");
 }

@@ -11,6 +11,7 @@ mod text;
 pub use envelope::{Member, Place, read_envelope};
 pub(crate) use scan::{Compact, Scanner};
 pub(crate) use text::Text;
+pub use text::plain;
 
 /// How deep `data` may be; `data` itself is depth 1.
 pub const DATA_DEPTH_MAX: usize = 32;

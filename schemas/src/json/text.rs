@@ -68,9 +68,10 @@ pub(super) fn string(text: &[u8], start: usize) -> Result<(usize, bool), FaultAt
     }
 }
 
-/// The position of the next quote, backslash or control byte. Eight bytes at a time: strings are
-/// most of what we scan.
-fn plain(text: &[u8], mut pos: usize) -> usize {
+/// The position from `pos` on of the next byte that stands in no JSON string as it is: a quote, a
+/// backslash or a control byte; the end when there is none. Eight bytes at a time: strings are most
+/// of what we read and write.
+pub fn plain(text: &[u8], mut pos: usize) -> usize {
     const ONES: u64 = 0x0101_0101_0101_0101;
     const HIGHS: u64 = 0x8080_8080_8080_8080;
     while let Some(chunk) = text.get(pos..).and_then(|rest| rest.first_chunk::<8>()) {
