@@ -2,11 +2,13 @@
 
 mod conn;
 mod connect;
+mod hammer;
 mod kafka;
 mod pace;
 mod round;
 mod run;
 
+use std::collections::HashMap;
 use std::io;
 use std::os::fd::AsRawFd;
 use std::rc::Rc;
@@ -15,6 +17,7 @@ use std::time::{Duration, Instant};
 use hdrhistogram::Histogram;
 use mio::unix::SourceFd;
 use mio::{Events, Interest, Poll, Token};
+use nix::sys::socket::{setsockopt, sockopt};
 use nix::sys::time::TimeSpec;
 use nix::sys::timerfd::{ClockId, Expiration, TimerFd, TimerFlags, TimerSetTimeFlags};
 use slab::Slab;
@@ -23,7 +26,8 @@ use crate::dialect::{Dialect, Who};
 use crate::order::{Channel, Position, Wrong};
 use conn::Conn;
 
-pub use connect::{Connected, Storm};
+pub use connect::Storm;
+pub use hammer::Hammer;
 pub use kafka::Kafka;
 pub use pace::{Pace, Sender, Way};
 pub use run::{Run, Traffic, Watched};
@@ -63,6 +67,8 @@ pub struct Load {
     keep_newest: bool,
     /// Whether publishes are answered.
     asks: bool,
+    /// The next number of every sender that has published before.
+    numbers: HashMap<u32, u32>,
 }
 
 /// What is counted while a measurement runs.
@@ -74,6 +80,7 @@ struct Counts {
     reads: u64,
     complete: u64,
     acknowledged: u64,
+    published: u64,
     joined: u64,
     level: u64,
     /// From due to received.
@@ -91,6 +98,7 @@ impl Counts {
             reads: 0,
             complete: 0,
             acknowledged: 0,
+            published: 0,
             joined: 0,
             level: 0,
             latency: histogram(),
@@ -135,6 +143,7 @@ impl Load {
             complaints: Vec::new(),
             keep_newest: false,
             asks: false,
+            numbers: HashMap::new(),
         })
     }
 
@@ -164,16 +173,6 @@ impl Load {
         self.dialect.cursor(message)
     }
 
-    /// The clients there are.
-    pub fn ids(&self) -> Vec<Id> {
-        self.conns.iter().map(|(id, _)| id).collect()
-    }
-
-    /// How far a client is.
-    pub fn position(&self, id: Id) -> Option<Position> {
-        self.conns.get(id).map(|conn| conn.position)
-    }
-
     /// Lets clients stop reading, or read again.
     pub fn set_reading(&mut self, ids: &[Id], reading: bool) {
         for &id in ids {
@@ -187,9 +186,19 @@ impl Load {
         }
     }
 
-    /// Cuts every connection, without a word.
-    pub fn cut_all(&mut self) {
-        for id in self.ids() {
+    /// Gives clients' sockets as little room as the system allows.
+    pub fn narrow(&mut self, ids: &[Id]) -> anyhow::Result<()> {
+        for &id in ids {
+            if let Some(conn) = self.conns.get(id) {
+                setsockopt(&conn.socket, sockopt::RcvBuf, &2048)?;
+            }
+        }
+        Ok(())
+    }
+
+    /// Cuts connections, without a word.
+    pub fn cut(&mut self, ids: &[Id]) {
+        for &id in ids {
             self.drop_conn(id);
         }
     }

@@ -1,6 +1,9 @@
 //! When the next event is due, and who sends it.
 
+use std::collections::HashMap;
+
 use super::kafka::Kafka;
+use super::run::Traffic;
 use super::{Id, Load};
 use crate::payload::Mark;
 
@@ -51,22 +54,25 @@ pub(super) struct Schedule {
 }
 
 impl Schedule {
-    pub(super) fn new(
-        senders: Vec<Sender>,
-        also: Vec<(u32, usize)>,
-        pace: Pace,
-        bytes: usize,
-        start_ns: u64,
-    ) -> Schedule {
+    /// `numbers` are those that senders have come to before.
+    pub(super) fn new(traffic: &Traffic, numbers: &HashMap<u32, u32>, start_ns: u64) -> Schedule {
+        let next = |sender: &Sender| numbers.get(&sender.number).copied().unwrap_or_default();
+        let senders = traffic.senders.iter();
         Schedule {
-            senders: senders.into_iter().map(|sender| (sender, 0)).collect(),
-            pace,
-            bytes,
+            senders: senders.map(|sender| (*sender, next(sender))).collect(),
+            pace: traffic.pace,
+            bytes: traffic.bytes,
             start_ns,
             sent: 0,
             skipped: 0,
-            also,
+            also: traffic.also.clone(),
         }
+    }
+
+    /// What every sender has come to.
+    pub(super) fn numbers(&self) -> HashMap<u32, u32> {
+        let senders = self.senders.iter();
+        senders.map(|(sender, next)| (sender.number, *next)).collect()
     }
 
     /// When the next is due, on the load's clock.
@@ -77,13 +83,18 @@ impl Schedule {
         }
     }
 
-    /// Publishes all that is due. How many.
-    pub(super) fn publish(&mut self, load: &mut Load, way: &mut Way<'_>) -> anyhow::Result<u64> {
+    /// Publishes what is due, at most so many. How many.
+    pub(super) fn publish(
+        &mut self,
+        load: &mut Load,
+        way: &mut Way<'_>,
+        most: u64,
+    ) -> anyhow::Result<u64> {
         let before = self.sent;
         match self.pace {
             Pace::Rate(_) => {
                 // So many at a time that the sockets are read in between.
-                for _ in 0..256 {
+                for _ in 0..most.min(256) {
                     let due = self.next_ns();
                     if due > load.now_ns() {
                         break;

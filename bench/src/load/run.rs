@@ -6,7 +6,7 @@ use anyhow::Context as _;
 use hdrhistogram::Histogram;
 
 use super::pace::Schedule;
-use super::{Counts, Load, Pace, Sender, Way, histogram};
+use super::{Counts, Load, Pace, Sender, Way};
 use crate::machine::{Busy, cpu_of, foreign_percent};
 use crate::order::Wrong;
 
@@ -71,6 +71,24 @@ pub struct Run {
 }
 
 impl Run {
+    pub(super) fn new(time: Duration, counts: Counts, spent: Spent) -> Run {
+        Run {
+            time,
+            deliveries: counts.deliveries,
+            published: counts.published,
+            acknowledged: counts.acknowledged,
+            bytes: counts.bytes,
+            reads: counts.reads,
+            latency: counts.latency,
+            last: counts.last,
+            cpu: spent.cpu,
+            load_cpu: spent.load,
+            foreign_percent: spent.foreign_percent,
+            wrong: counts.wrong,
+            complaints: Vec::new(),
+        }
+    }
+
     /// Processor time of a watched process.
     pub fn cpu_of(&self, name: &str) -> Duration {
         let found = self.cpu.iter().filter(|(watched, _)| watched == name);
@@ -86,22 +104,7 @@ impl Load {
         way: &mut Way<'_>,
         watched: &[Watched],
     ) -> anyhow::Result<Run> {
-        let mut schedule = Schedule::new(
-            traffic.senders.clone(),
-            traffic.also.clone(),
-            traffic.pace,
-            traffic.bytes,
-            self.now_ns(),
-        );
-        self.flow(&mut schedule, way, traffic.warm_up)?;
-        self.fresh_counts();
-        let before = Reading::take(watched)?;
-        let start = self.now_ns();
-        let published = self.flow(&mut schedule, way, traffic.time)?;
-        let time = Duration::from_nanos(self.now_ns() - start);
-        let after = Reading::take(watched)?;
-        let mut counts = std::mem::replace(&mut self.counts, Counts::new());
-        self.counts.wrong = counts.wrong;
+        let mut run = self.stretch(traffic, way, watched)?;
         if let Way::Kafka(kafka) = way {
             kafka.flush()?;
         }
@@ -110,36 +113,65 @@ impl Load {
         groups.sort_unstable();
         groups.dedup();
         self.drain(&groups, PATIENCE)?;
-        counts.wrong = self.counts.wrong;
-        let cpu: Vec<(String, Duration)> = watched
-            .iter()
-            .zip(before.cpu.iter().zip(&after.cpu))
-            .map(|(watched, (before, after))| (watched.name.clone(), *after - *before))
+        run.wrong = self.counts.wrong;
+        run.complaints.clone_from(&self.complaints);
+        Ok(run)
+    }
+
+    /// The same without an end: what is under way stays so.
+    pub fn stretch(
+        &mut self,
+        traffic: &Traffic,
+        way: &mut Way<'_>,
+        watched: &[Watched],
+    ) -> anyhow::Result<Run> {
+        let mut schedule = self.schedule(traffic);
+        self.flow(&mut schedule, way, traffic.warm_up, u64::MAX)?;
+        self.fresh_counts();
+        let before = Reading::take(watched)?;
+        let start = self.now_ns();
+        let published = self.flow(&mut schedule, way, traffic.time, u64::MAX)?;
+        let time = Duration::from_nanos(self.now_ns() - start);
+        let spent = before.until(watched)?;
+        self.numbers = schedule.numbers();
+        let mut counts = std::mem::replace(&mut self.counts, Counts::new());
+        self.counts.wrong = counts.wrong;
+        counts.published = published;
+        let mut run = Run::new(time, counts, spent);
+        run.complaints.clone_from(&self.complaints);
+        Ok(run)
+    }
+
+    /// Publishes so many events as told, without measuring, and waits until whoever is there has them.
+    pub fn publish(
+        &mut self,
+        traffic: &Traffic,
+        way: &mut Way<'_>,
+        count: u64,
+    ) -> anyhow::Result<()> {
+        let mut schedule = self.schedule(traffic);
+        let published = self.flow(&mut schedule, way, traffic.time, count)?;
+        anyhow::ensure!(published == count, "only {published} of {count} were published");
+        self.numbers = schedule.numbers();
+        let groups: Vec<usize> = traffic.senders.iter().map(|sender| sender.group).collect();
+        let present: Vec<usize> = groups
+            .into_iter()
+            .filter(|group| {
+                let mut conns = self.conns.iter();
+                conns.any(|(_, conn)| conn.who.member && conn.group == *group)
+            })
             .collect();
-        let load_cpu = after.load - before.load;
-        let ours = cpu.iter().map(|(_, time)| *time).sum::<Duration>() + load_cpu;
-        Ok(Run {
-            time,
-            deliveries: counts.deliveries,
-            published,
-            acknowledged: counts.acknowledged,
-            bytes: counts.bytes,
-            reads: counts.reads,
-            latency: counts.latency,
-            last: counts.last,
-            cpu,
-            load_cpu,
-            foreign_percent: foreign_percent(before.busy, after.busy, ours),
-            wrong: counts.wrong,
-            complaints: self.complaints.clone(),
-        })
+        self.drain(&present, PATIENCE)
+    }
+
+    fn schedule(&self, traffic: &Traffic) -> Schedule {
+        Schedule::new(traffic, &self.numbers, self.now_ns())
     }
 
     fn fresh_counts(&mut self) {
         let counts = Counts::new();
         let old = std::mem::replace(&mut self.counts, counts);
         self.counts.wrong = old.wrong;
-        self.counts.latency = histogram();
     }
 
     fn flow(
@@ -147,11 +179,12 @@ impl Load {
         schedule: &mut Schedule,
         way: &mut Way<'_>,
         time: Duration,
+        most: u64,
     ) -> anyhow::Result<u64> {
         let end = self.now_ns() + time.as_nanos() as u64;
         let mut published = 0;
-        while self.now_ns() < end {
-            published += schedule.publish(self, way)?;
+        while self.now_ns() < end && published < most {
+            published += schedule.publish(self, way, most - published)?;
             if let Way::Kafka(kafka) = way {
                 kafka.collect();
             }
@@ -163,14 +196,22 @@ impl Load {
 
 /// The processor clocks at a moment.
 #[derive(Debug)]
-struct Reading {
+pub(super) struct Reading {
     cpu: Vec<Duration>,
     load: Duration,
     busy: Busy,
 }
 
+/// What they have advanced by.
+#[derive(Debug)]
+pub(super) struct Spent {
+    cpu: Vec<(String, Duration)>,
+    load: Duration,
+    foreign_percent: f64,
+}
+
 impl Reading {
-    fn take(watched: &[Watched]) -> anyhow::Result<Reading> {
+    pub(super) fn take(watched: &[Watched]) -> anyhow::Result<Reading> {
         let cpu = watched
             .iter()
             .map(|watched| cpu_of(watched.pid).context(watched.name.clone()))
@@ -179,6 +220,23 @@ impl Reading {
             cpu,
             load: cpu_of(nix::unistd::Pid::this().as_raw())?,
             busy: Busy::now()?,
+        })
+    }
+
+    pub(super) fn until(&self, watched: &[Watched]) -> anyhow::Result<Spent> {
+        let now = Reading::take(watched)?;
+        let pairs = self.cpu.iter().zip(&now.cpu);
+        let cpu: Vec<(String, Duration)> = watched
+            .iter()
+            .zip(pairs)
+            .map(|(watched, (before, after))| (watched.name.clone(), *after - *before))
+            .collect();
+        let load = now.load - self.load;
+        let ours = cpu.iter().map(|(_, time)| *time).sum::<Duration>() + load;
+        Ok(Spent {
+            cpu,
+            load,
+            foreign_percent: foreign_percent(self.busy, now.busy, ours),
         })
     }
 }

@@ -4,11 +4,12 @@
 mod conn;
 mod serve;
 
-use std::net::{Ipv4Addr, SocketAddr};
+use std::net::{Ipv4Addr, SocketAddr, TcpListener};
 use std::process::{Child, Command, Stdio};
 
 use anyhow::Context as _;
 use serde::{Deserialize, Serialize};
+use socket2::{Domain, Socket, Type};
 
 pub use serve::serve;
 
@@ -43,9 +44,7 @@ impl Process {
     /// Starts this very program as a relay on a free port. It runs where the calling thread runs.
     pub fn start(manner: Manner) -> anyhow::Result<Process> {
         // The port is bound here and handed over, so that nobody else can take it in between.
-        // Not by the standard library, which lets only 128 wait: the others of a storm come back after a second.
-        let port = SocketAddr::from((Ipv4Addr::LOCALHOST, 0));
-        let listener = mio::net::TcpListener::bind(port).context("binding a port")?;
+        let listener = listener().context("binding a port")?;
         let address = listener.local_addr()?;
         let manner = match manner {
             Manner::Coalesce => "coalesce",
@@ -68,6 +67,14 @@ impl Process {
     pub fn pid(&self) -> i32 {
         self.child.id().cast_signed()
     }
+}
+
+/// The standard library's lets only 128 connections wait: the others of a storm would come back after a second.
+fn listener() -> std::io::Result<TcpListener> {
+    let socket = Socket::new(Domain::IPV4, Type::STREAM, None)?;
+    socket.bind(&SocketAddr::from((Ipv4Addr::LOCALHOST, 0)).into())?;
+    socket.listen(4096)?;
+    Ok(socket.into())
 }
 
 impl Drop for Process {

@@ -3,8 +3,11 @@
 mod connect;
 mod engine;
 mod idle;
+mod ingest;
+mod reconnect;
 mod shape;
 mod sitting;
+mod slow;
 mod traffic;
 
 use std::path::PathBuf;
@@ -95,7 +98,13 @@ pub fn run(arguments: &Arguments) -> anyhow::Result<()> {
 }
 
 /// Scenarios that are more than traffic of a shape.
-const OTHERS: [&str; 2] = ["connect-storm", "idle"];
+const OTHERS: [&str; 5] = [
+    "connect-storm",
+    "idle",
+    "reconnect-storm",
+    "slow-readers",
+    "ingest",
+];
 
 async fn take(sitting: &mut Sitting, name: &str) -> anyhow::Result<Vec<crate::results::Point>> {
     if let Some(shape) = Shape::ALL.iter().find(|shape| shape.name == name) {
@@ -104,6 +113,9 @@ async fn take(sitting: &mut Sitting, name: &str) -> anyhow::Result<Vec<crate::re
     match name {
         "connect-storm" => connect::take(sitting).await,
         "idle" => idle::take(sitting).await,
+        "reconnect-storm" => reconnect::take(sitting).await,
+        "slow-readers" => slow::take(sitting).await,
+        "ingest" => ingest::take(sitting).await,
         _ => anyhow::bail!("there is no scenario {name}"),
     }
 }

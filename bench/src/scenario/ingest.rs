@@ -1,0 +1,109 @@
+//! A crowd that publishes: over WebSocket to a fan-out node, over HTTP to a gateway; every publish is acknowledged by
+//! the log.
+
+use std::rc::Rc;
+
+use super::Sitting;
+use super::engine::{Engine, Wish, address};
+use super::traffic::micros;
+use crate::dialect::Who;
+use crate::load::{Hammer, Load, Pace, Run, Sender, Storm, Traffic, Watched, Way};
+use crate::machine::{Pinned, SERVER_CPU};
+use crate::order::Position;
+use crate::results::Point;
+
+const CLIENTS: u32 = 1000;
+const CHANNELS: u32 = 100;
+const PAYLOAD: usize = 100;
+
+/// Takes both ways.
+pub async fn take(sitting: &mut Sitting) -> anyhow::Result<Vec<Point>> {
+    if sitting.engines(&[Engine::Rivermouth]).is_empty() {
+        return Ok(Vec::new());
+    }
+    Ok(vec![socket(sitting).await?, http(sitting).await?])
+}
+
+/// Every client has one publish on its way.
+async fn socket(sitting: &mut Sitting) -> anyhow::Result<Point> {
+    let clients = sitting.clients(CLIENTS);
+    let wish = Wish {
+        users: clients,
+        acknowledged: true,
+    };
+    let running = Engine::Rivermouth.start(sitting, wish).await?;
+    let mut load = Load::new(Rc::clone(&running.dialect))?;
+    load.expect_answers();
+    // Nobody listens, so nothing is missing when nothing comes.
+    let nobody = load.group(0);
+    let publishers = (0..clients).map(|user| {
+        let who = Who {
+            user,
+            channel: user % CHANNELS,
+            member: false,
+            since: None,
+        };
+        (who, nobody, Position::default())
+    });
+    let ids = load.connect(publishers, Storm::default())?.ids;
+    let senders = ids.into_iter().zip(0..).map(|(id, user): (_, u32)| Sender {
+        number: user,
+        group: nobody,
+        channel: user % CHANNELS,
+        id: Some(id),
+    });
+    let traffic = Traffic {
+        senders: senders.collect(),
+        also: Vec::new(),
+        pace: Pace::Window(1),
+        bytes: PAYLOAD,
+        warm_up: sitting.arguments.warm_up,
+        time: sitting.arguments.time,
+    };
+    let run = load.stretch(&traffic, &mut Way::Sockets, &running.watched)?;
+    Ok(figures("ingest-ws", &run))
+}
+
+async fn http(sitting: &mut Sitting) -> anyhow::Result<Point> {
+    let bed = sitting.bed().await;
+    let pinned = Pinned::to(SERVER_CPU)?;
+    let mut node = bed.start("ingest").await;
+    drop(pinned);
+    let clients = sitting.clients(CLIENTS);
+    let hammer = Hammer {
+        address: address(&node)?,
+        tokens: (0..clients)
+            .map(|user| {
+                let token = bed.token(&format!("u{user}"));
+                token.role("session.*", "player").mint()
+            })
+            .collect(),
+        channels: CHANNELS,
+        bytes: PAYLOAD,
+    };
+    let watched = Watched {
+        name: "server".to_owned(),
+        pid: node.process().pid(),
+    };
+    let run = hammer
+        .run(sitting.arguments.warm_up, sitting.arguments.time, &[watched])
+        .await?;
+    Ok(figures("ingest-http", &run))
+}
+
+fn figures(scenario: &str, run: &Run) -> Point {
+    let cpu = run.cpu_of("server");
+    let acknowledged = run.acknowledged.max(1) as f64;
+    let mut point = Point::new(scenario, Engine::Rivermouth.name())
+        .with("acknowledged_per_s", acknowledged / run.time.as_secs_f64())
+        .with("server_us_per_event", micros(cpu) / acknowledged)
+        .with(
+            "server_cpu_percent",
+            cpu.as_secs_f64() / run.time.as_secs_f64() * 100.0,
+        )
+        .with("p50_ms", run.last.value_at_quantile(0.5) as f64 / 1e6)
+        .with("p99_ms", run.last.value_at_quantile(0.99) as f64 / 1e6);
+    point.wrong = run.wrong;
+    point.complaints.clone_from(&run.complaints);
+    point
+}
