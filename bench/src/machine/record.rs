@@ -1,9 +1,12 @@
 //! What a measurement has to say about where it was taken.
 
+use std::collections::BTreeMap;
 use std::fs;
 use std::process::Command;
 
 use serde::{Deserialize, Serialize};
+
+use crate::peers;
 
 /// Machine, versions and commit.
 #[derive(Debug, Clone, Serialize, Deserialize)]
@@ -20,6 +23,9 @@ pub struct Machine {
     pub rustc: String,
     /// When, RFC 3339 without the time of day.
     pub date: String,
+    /// The peers that are installed, and their versions.
+    #[serde(default)]
+    pub peers: BTreeMap<String, String>,
 }
 
 impl Machine {
@@ -48,6 +54,7 @@ impl Machine {
             commit: if changed { commit + "+" } else { commit },
             rustc: said("rustc", &["--version"]),
             date: said("date", &["-u", "+%F"]),
+            peers: peers::versions(),
         }
     }
 }

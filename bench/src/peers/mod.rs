@@ -5,6 +5,7 @@ mod nats;
 mod nchan;
 mod process;
 mod socketio;
+mod versions;
 
 use std::fmt;
 use std::rc::Rc;
@@ -13,6 +14,7 @@ use tempfile::TempDir;
 
 use crate::dialect::Dialect;
 use process::Process;
+pub use versions::versions;
 
 /// A server that is compared with. All of them send a ping every 25 s.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
