@@ -1,6 +1,7 @@
 //! Which records of a channel count (D3): a pure function of the channel's prefix of the log.
 
-use std::collections::{HashMap, VecDeque};
+use std::collections::VecDeque;
+use std::collections::hash_map::{Entry, HashMap};
 use std::hash::Hash;
 
 use schemas::Event;
@@ -93,7 +94,6 @@ impl Acceptance {
     /// Judges the next record of the channel, `at_ms` being its time in the log, and moves on.
     pub fn apply(&mut self, event: &Event, at_ms: i64) -> Verdict {
         let log_time_ms = self.log_time_ms.max(at_ms);
-        let id = event.id_given.then(|| hash(&event.id));
         if let Some(outbox) = &event.outbox {
             let key = hash(&(event.user_id.as_deref(), outbox.producer.as_str()));
             let numbers = (outbox.epoch, outbox.seq);
@@ -104,16 +104,19 @@ impl Acceptance {
             if let Some(unheard) = &mut self.unheard {
                 unheard.remove(&key);
             }
-        } else if let Some(known_ms) = id.and_then(|id| self.ids.get(&id))
-            && log_time_ms - known_ms < HORIZON_MS
-        {
-            return Verdict::Void(Void::Duplicate);
         }
-        self.log_time_ms = log_time_ms;
-        if let Some(id) = id {
-            self.ids.insert(id, log_time_ms);
+        if event.id_given {
+            let id = hash(&event.id);
+            let recent = |known_ms: &i64| log_time_ms - known_ms < HORIZON_MS;
+            match self.ids.entry(id) {
+                Entry::Occupied(known) if event.outbox.is_none() && recent(known.get()) => {
+                    return Verdict::Void(Void::Duplicate);
+                }
+                entry => entry.insert_entry(log_time_ms),
+            };
             self.ages.push_back((log_time_ms, id));
         }
+        self.log_time_ms = log_time_ms;
         self.forget();
         Verdict::Accepted { log_time_ms }
     }
@@ -206,8 +209,10 @@ impl Acceptance {
             && self.log_time_ms - time >= HORIZON_MS
         {
             self.ages.pop_front();
-            if self.ids.get(&id) == Some(&time) {
-                self.ids.remove(&id);
+            if let Entry::Occupied(known) = self.ids.entry(id)
+                && *known.get() == time
+            {
+                known.remove();
             }
         }
         // After a burst the room it took is given back.
