@@ -10,7 +10,7 @@ cd "$(dirname "${BASH_SOURCE[0]}")/.."
 figures=micro/instructions.txt
 within_percent=10
 # A case runs both times from the start; the difference is what the iterations between cost, without preparing them.
-few=500 many=1500
+few=1000 many=5000
 
 fail() { echo "instructions.sh: $*" >&2; exit 1; }
 

@@ -127,7 +127,9 @@ impl EventName {
 
 /// Whether `s` may be an event id or a producer name: `[A-Za-z0-9_:@~.-]{1,64}`.
 pub fn valid_id(s: &str) -> bool {
-    (1..=ID_LEN_MAX).contains(&s.len()) && s.bytes().all(|b| is_channel_id_byte(b) || b == b'.')
+    (1..=ID_LEN_MAX).contains(&s.len())
+        && s.bytes()
+            .all(|b| IN_CHANNEL_ID[usize::from(b)] || b == b'.')
 }
 
 /// Whether `s` may be a user's id: 1 to 256 bytes, no control characters.
@@ -146,12 +148,20 @@ fn valid_namespace(s: &str) -> bool {
 }
 
 fn valid_channel_id(s: &str) -> bool {
-    (1..=CHANNEL_ID_LEN_MAX).contains(&s.len()) && s.bytes().all(is_channel_id_byte)
+    (1..=CHANNEL_ID_LEN_MAX).contains(&s.len()) && s.bytes().all(|b| IN_CHANNEL_ID[usize::from(b)])
 }
 
-fn is_channel_id_byte(b: u8) -> bool {
-    b.is_ascii_alphanumeric() || matches!(b, b'_' | b':' | b'@' | b'~' | b'-')
-}
+/// Which bytes a channel's id may have; looked up, because every event's names are checked.
+const IN_CHANNEL_ID: [bool; 256] = {
+    let mut table = [false; 256];
+    let mut b = 0u8;
+    while b < 128 {
+        table[b as usize] =
+            b.is_ascii_alphanumeric() || matches!(b, b'_' | b':' | b'@' | b'~' | b'-');
+        b += 1;
+    }
+    table
+};
 
 fn valid_event_name(s: &str) -> bool {
     if s.len() > EVENT_NAME_LEN_MAX || !s.as_bytes().first().is_some_and(u8::is_ascii_alphabetic) {

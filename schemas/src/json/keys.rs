@@ -2,7 +2,7 @@
 
 use std::ops::Range;
 
-use super::text::Text;
+use super::text::unescape;
 
 /// Up to this many keys each is compared with each; beyond it they are sorted.
 const PAIRWISE_MAX: usize = 8;
@@ -43,24 +43,26 @@ impl Keys {
         }
     }
 
-    /// Adds a key of the innermost object; `inner` is what stands between its quotes.
-    pub(super) fn add(&mut self, inner: Range<usize>, key: &Text<'_>) {
-        let offset = inner.start - 1;
-        let copied = key.is_unescaped_copy();
-        let mut from = inner.start;
-        if copied {
-            from = self.copies.len();
-            self.copies.extend_from_slice(key.as_bytes());
-        }
+    /// Adds a key of the innermost object; `inner` is what stands between its quotes in `text`.
+    pub(super) fn add(&mut self, text: &[u8], inner: Range<usize>, escaped: bool) {
         if self.spans.is_empty() {
             self.spans.reserve(USUAL);
         }
+        let offset = inner.start - 1;
+        let (home, from) = if escaped {
+            let from = self.copies.len();
+            self.copies
+                .extend_from_slice(unescape(&text[inner.clone()]).as_bytes());
+            (self.copies.as_slice(), from..self.copies.len())
+        } else {
+            (text, inner)
+        };
         self.spans.push(Span {
             offset,
-            tag: tag(key),
-            from,
-            len: key.len(),
-            copied,
+            tag: tag(&home[from.clone()]),
+            from: from.start,
+            len: from.len(),
+            copied: escaped,
         });
     }
 
@@ -97,10 +99,10 @@ impl Keys {
 }
 
 /// The length of a key and as many of its first bytes as fit beside it: two numbers tell most keys apart.
-fn tag(key: &str) -> u64 {
+fn tag(key: &[u8]) -> u64 {
     let mut bytes = [0; 8];
     let head = key.len().min(7);
-    bytes[..head].copy_from_slice(&key.as_bytes()[..head]);
+    bytes[..head].copy_from_slice(&key[..head]);
     bytes[7] = key.len() as u8;
     u64::from_le_bytes(bytes)
 }

@@ -79,7 +79,9 @@ fn out_of_reach(whole: &[u8], part: &[u8], exponent: i64) -> bool {
 }
 
 fn digits(text: &[u8], from: usize) -> &[u8] {
-    let rest = text.get(from..).unwrap_or_default();
-    let len = rest.iter().take_while(|b| b.is_ascii_digit()).count();
-    &rest[..len]
+    let mut to = from;
+    while text.get(to).is_some_and(u8::is_ascii_digit) {
+        to += 1;
+    }
+    text.get(from..to).unwrap_or_default()
 }

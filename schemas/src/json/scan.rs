@@ -132,7 +132,8 @@ impl<'t> Scanner<'t> {
             self.expect(b',')?;
             self.blanks(&mut Ignore);
         }
-        self.key(&mut Ignore).map(Some)
+        let (inner, escaped) = self.key(&mut Ignore)?;
+        Ok(Some(Text::new(self.text, inner, escaped)))
     }
 
     /// The string here, if one begins here.
@@ -244,19 +245,20 @@ impl<'t> Scanner<'t> {
         Ok(true)
     }
 
-    fn key(&mut self, out: &mut impl Blanks) -> Result<Text<'t>, FaultAt> {
+    /// Reads a key and its colon; gives what stands between the quotes, and whether it has escapes.
+    fn key(&mut self, out: &mut impl Blanks) -> Result<(Range<usize>, bool), FaultAt> {
         if self.peek() != Some(b'"') {
             return self.fault(Fault::Syntax);
         }
         let start = self.pos;
         let (end, escaped) = text::string(self.bytes(), start)?;
-        let key = Text::new(self.text, start + 1..end - 1, escaped);
-        self.keys.add(start + 1..end - 1, &key);
+        let inner = start + 1..end - 1;
+        self.keys.add(self.bytes(), inner.clone(), escaped);
         self.pos = end;
         self.blanks(out);
         self.expect(b':')?;
         self.blanks(out);
-        Ok(key)
+        Ok((inner, escaped))
     }
 
     fn push(&mut self, kind: Kind) {
@@ -299,6 +301,10 @@ impl<'t> Scanner<'t> {
     }
 
     fn blanks(&mut self, out: &mut impl Blanks) {
+        // Almost never are there any.
+        if self.peek().is_none_or(|byte| byte > b' ') {
+            return;
+        }
         let start = self.pos;
         while matches!(self.peek(), Some(b' ' | b'\t' | b'\n' | b'\r')) {
             self.pos += 1;

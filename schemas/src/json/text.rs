@@ -20,11 +20,6 @@ impl<'t> Text<'t> {
         })
     }
 
-    /// Whether it owns its bytes, which is whether it had escapes.
-    pub(super) fn is_unescaped_copy(&self) -> bool {
-        matches!(self.0, Cow::Owned(_))
-    }
-
     /// The unescaped string.
     pub(crate) fn into_string(self) -> String {
         self.0.into_owned()
@@ -143,7 +138,7 @@ fn hex4(text: &[u8], pos: usize) -> Option<u32> {
 }
 
 /// Unescapes what [`string`] has checked.
-fn unescape(raw: &[u8]) -> String {
+pub(super) fn unescape(raw: &[u8]) -> String {
     let mut out = Vec::with_capacity(raw.len());
     let mut pos = 0;
     while let Some(&byte) = raw.get(pos) {
