@@ -156,6 +156,7 @@ fn what_is_not_json_or_of_no_type_counts_as_malformed() {
         b"\"request\"",
         b"[]",
         b"[{\"type\":\"request\"}]",
+        br#"["request","7","ping",null,null,null]"#,
         b"{\"type\":\"request\"",
         b"{}{}",
         b"{'type':'request'}",
