@@ -1,22 +1,11 @@
 //! The command `rivermouth-bench`, which `rivermouth bench` runs: load, scenarios, yardsticks and the peers.
-// A measurement that cannot be taken ends there and then, and a number that does not fit a table is none.
-#![allow(clippy::cast_precision_loss)]
-
-mod dialect;
-mod load;
-mod machine;
-mod order;
-mod payload;
-mod peers;
-mod relay;
-mod results;
-mod scenario;
-mod ws;
 
 use std::net::TcpListener;
 use std::os::fd::{AsFd as _, OwnedFd};
+use std::path::PathBuf;
 use std::process::ExitCode;
 
+use bench::{relay, report, scenario};
 use clap::{Parser, Subcommand};
 
 /// Load against Rivermouth and, in the same sitting, against the least that a server must do.
@@ -36,14 +25,26 @@ enum Command {
         #[arg(long)]
         manner: relay::Manner,
     },
+    /// The embedded log in this process: prints its figures.
+    #[command(hide = true)]
+    Embedded {
+        /// Where, with nothing there yet.
+        dir: PathBuf,
+        /// How many it appends.
+        records: u64,
+    },
     /// Takes scenarios, prints their figures and adds them to a file.
     Run(scenario::Arguments),
+    /// Writes the tables of a page and the picture from the figures.
+    Report(report::Arguments),
 }
 
 fn main() -> ExitCode {
     let done = match Arguments::parse().command {
         Command::Relay { manner } => serve(manner),
+        Command::Embedded { dir, records } => scenario::embedded(&dir, records),
         Command::Run(arguments) => scenario::run(&arguments),
+        Command::Report(arguments) => report::run(&arguments),
     };
     match done {
         Ok(()) => ExitCode::SUCCESS,

@@ -102,6 +102,16 @@ impl Kept {
         serde_json::from_slice(&text).with_context(|| format!("{} is no results", path.display()))
     }
 
+    /// Puts a measurement in place of one of the same scenario, server and repeat.
+    pub fn replace(&mut self, point: Point) {
+        let same = |old: &Point| {
+            (&old.scenario, &old.engine, old.repeat)
+                == (&point.scenario, &point.engine, point.repeat)
+        };
+        self.points.retain(|old| !same(old));
+        self.points.push(point);
+    }
+
     /// The median of a figure over its repeats, and the spread around it: void measurements do not count.
     pub fn median(&self, scenario: &str, engine: &str, figure: &str) -> Option<Median> {
         let mut values: Vec<f64> = self
@@ -150,12 +160,7 @@ impl Results {
 
     /// Keeps a measurement, in place of an older one of the same scenario, server and repeat.
     pub fn add(&mut self, point: Point) -> anyhow::Result<()> {
-        let same = |old: &Point| {
-            (&old.scenario, &old.engine, old.repeat)
-                == (&point.scenario, &point.engine, point.repeat)
-        };
-        self.kept.points.retain(|old| !same(old));
-        self.kept.points.push(point);
+        self.kept.replace(point);
         if let Some(dir) = self.path.parent() {
             std::fs::create_dir_all(dir)?;
         }

@@ -7,6 +7,7 @@ use std::process::ExitCode;
 use clap::{CommandFactory as _, FromArgMatches as _, Parser, Subcommand};
 use service::settings;
 
+use crate::bench::BenchArgs;
 use crate::dev::DevArgs;
 use crate::digest::DigestArgs;
 use crate::doctor::DoctorArgs;
@@ -18,7 +19,9 @@ use crate::repin::RepinArgs;
 use crate::run::{FanoutArgs, IngestArgs, PersisterArgs};
 use crate::tail::TailArgs;
 use crate::token::TokenArgs;
-use crate::{dev, digest, doctor, exit, migrate, probe, publish, rebuild, repin, run, tail, token};
+use crate::{
+    bench, dev, digest, doctor, exit, migrate, probe, publish, rebuild, repin, run, tail, token,
+};
 
 /// Where the settings file is, when `--config` does not say.
 const CONFIG_VARIABLE: &str = "RIVERMOUTH_CONFIG";
@@ -77,6 +80,8 @@ enum Subcommands {
     Publish(Box<PublishArgs>),
     /// Follow channels and print their events
     Tail(Box<TailArgs>),
+    /// Measure this build, in a checkout: load, yardsticks, peers
+    Bench(BenchArgs),
     /// Ask the service on this machine whether it is ready, for health checks
     Probe(ProbeArgs),
 }
@@ -123,6 +128,7 @@ async fn dispatch(command: Subcommands) -> anyhow::Result<()> {
         Subcommands::Token(args) => token::run(&args),
         Subcommands::Publish(args) => Box::pin(publish::run(*args)).await,
         Subcommands::Tail(args) => Box::pin(tail::run(*args)).await,
+        Subcommands::Bench(args) => bench::run(&args),
         Subcommands::Probe(args) => probe::run(&args).await,
     }
 }

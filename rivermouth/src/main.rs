@@ -1,6 +1,7 @@
 //! `rivermouth`: the one binary. It starts exactly what the tests start.
 #![cfg_attr(test, allow(clippy::unwrap_used))]
 
+mod bench;
 mod checkup;
 mod cli;
 mod dev;

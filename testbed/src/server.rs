@@ -65,6 +65,11 @@ impl Server {
         format!("postgres://postgres@127.0.0.1:{}/postgres", self.port)
     }
 
+    /// The process that starts all others of it; 0 while it is down.
+    pub fn pid(&self) -> i32 {
+        self.process.as_ref().map_or(0, Process::pid)
+    }
+
     /// Makes a directory that is the server's own.
     pub fn directory(&self, path: &Path) {
         std::fs::create_dir(path).expect("a directory can be made");

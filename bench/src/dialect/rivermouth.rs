@@ -121,12 +121,12 @@ impl Rivermouth {
                 Heard::Joined
             };
         }
-        match ["caught_up", "connected", "heartbeat", "lagging"]
+        match ["caught_up", "connected", "heartbeat", "lagging", "stale"]
             .iter()
             .position(|name| has(&format!(r#""event":"{name}""#)))
         {
             Some(0) => Heard::Level,
-            // Falling behind is no fault: what is missing comes later.
+            // Falling behind is no fault, nor is a Kafka that takes its time: what is missing comes later.
             Some(_) => Heard::Nothing,
             None => Heard::Complaint(message),
         }

@@ -124,7 +124,9 @@ async fn client(
         take_answer(&mut socket, &mut answer).await?;
         let mut counts = shared.counts.borrow_mut();
         counts.acknowledged += 1;
-        counts.last.saturating_record(due.elapsed().as_nanos() as u64);
+        counts
+            .last
+            .saturating_record(due.elapsed().as_nanos() as u64);
     }
     Ok(())
 }

@@ -157,6 +157,16 @@ impl Load {
         self.groups.len() - 1
     }
 
+    /// So many events of a group have been published by somebody else.
+    pub fn expect(&mut self, group: usize, events: u64) {
+        self.groups[group].published += events;
+    }
+
+    /// What the times in payloads are counted from.
+    pub fn clock(&self) -> Instant {
+        self.clock
+    }
+
     /// From now on the newest event that all members of a group have is kept, for [`Load::newest`].
     pub fn keep_newest(&mut self) {
         self.keep_newest = true;

@@ -72,7 +72,9 @@ impl Schedule {
     /// What every sender has come to.
     pub(super) fn numbers(&self) -> HashMap<u32, u32> {
         let senders = self.senders.iter();
-        senders.map(|(sender, next)| (sender.number, *next)).collect()
+        senders
+            .map(|(sender, next)| (sender.number, *next))
+            .collect()
     }
 
     /// When the next is due, on the load's clock.

@@ -151,7 +151,10 @@ impl Load {
     ) -> anyhow::Result<()> {
         let mut schedule = self.schedule(traffic);
         let published = self.flow(&mut schedule, way, traffic.time, count)?;
-        anyhow::ensure!(published == count, "only {published} of {count} were published");
+        anyhow::ensure!(
+            published == count,
+            "only {published} of {count} were published"
+        );
         self.numbers = schedule.numbers();
         let groups: Vec<usize> = traffic.senders.iter().map(|sender| sender.group).collect();
         let present: Vec<usize> = groups

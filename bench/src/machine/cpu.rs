@@ -22,6 +22,25 @@ pub fn cpu_of(pid: i32) -> anyhow::Result<Duration> {
         .into())
 }
 
+/// The same of all processes that another has started and that still run, and of itself.
+pub fn children_of(parent: i32) -> anyhow::Result<Duration> {
+    let mut total = cpu_of(parent)?;
+    for entry in fs::read_dir("/proc").context("reading /proc")? {
+        let name = entry?.file_name();
+        let Some(pid) = name.to_str().and_then(|name| name.parse::<i32>().ok()) else {
+            continue;
+        };
+        // Processes come and go while they are looked at.
+        let stat = fs::read_to_string(format!("/proc/{pid}/stat")).unwrap_or_default();
+        // The name before it may hold anything, but ends with the last bracket.
+        let after = stat.rsplit_once(')').map_or("", |(_, after)| after);
+        if after.split_whitespace().nth(1) == Some(parent.to_string().as_str()) {
+            total += cpu_of(pid).unwrap_or_default();
+        }
+    }
+    Ok(total)
+}
+
 /// While it lives, the calling thread and what it starts run on one processor: a server that asks how many there are
 /// is told one.
 #[derive(Debug)]
@@ -50,6 +69,15 @@ pub fn alone_on(cpu: usize) -> anyhow::Result<()> {
     let mut set = CpuSet::new();
     set.set(cpu % processors()).context("no such processor")?;
     sched_setaffinity(HERE, &set).context("pinning a thread")
+}
+
+/// Lets the calling thread, and what it starts from now on, run on every processor.
+pub fn anywhere() -> anyhow::Result<()> {
+    let mut set = CpuSet::new();
+    for cpu in 0..processors() {
+        set.set(cpu).context("no such processor")?;
+    }
+    sched_setaffinity(HERE, &set).context("letting a thread run anywhere")
 }
 
 fn processors() -> usize {

@@ -4,7 +4,7 @@ mod cpu;
 mod memory;
 mod record;
 
-pub use cpu::{Busy, Pinned, alone_on, cpu_of, foreign_percent};
+pub use cpu::{Busy, Pinned, alone_on, anywhere, children_of, cpu_of, foreign_percent};
 pub use memory::{Slab, private_kib};
 pub use record::Machine;
 

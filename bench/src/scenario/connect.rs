@@ -14,7 +14,7 @@ const CLIENTS: u32 = 5000;
 const CHANNELS: u32 = 500;
 
 /// Takes it with every server.
-pub async fn take(sitting: &mut Sitting) -> anyhow::Result<Vec<Point>> {
+pub(super) async fn take(sitting: &mut Sitting) -> anyhow::Result<Vec<Point>> {
     let mut points = Vec::new();
     for engine in sitting.engines_and_peers(&[Engine::Raw, Engine::Rivermouth]) {
         let clients = sitting.clients(CLIENTS);

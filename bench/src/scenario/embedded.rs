@@ -3,25 +3,26 @@
 //! One lane per partition appends as the ingest gateway does: in order, many in flight, answers awaited first in,
 //! first out. Every record says how many-th it is, so reading back shows loss, duplicates and order without a list.
 
+mod disk;
+mod record;
+mod run;
+
 use std::collections::VecDeque;
-use std::fs::{self, File};
-use std::io::Write as _;
-use std::os::unix::fs::MetadataExt as _;
-use std::path::{Path, PathBuf};
-use std::sync::Arc;
+use std::path::Path;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, bail, ensure};
-use broker::{Append, Delivery, EmbeddedConfig, Fetched, Log, Record, TopicSpec};
-use bytes::Bytes;
+use broker::{Delivery, EmbeddedConfig, Fetched, Log, Record, TopicSpec};
 use hdrhistogram::Histogram;
-use nix::fcntl::{PosixFadviseAdvice, posix_fadvise};
-use nix::sys::resource::{UsageWho, getrusage};
-use nix::sys::time::TimeValLike as _;
 use serde::Serialize;
 use tokio::task::JoinSet;
 
-const TOPIC: &str = "rivermouth.events";
+use self::disk::{disk_bytes, forget, peak_bytes, written_bytes};
+use self::record::{TOPIC, record, record_bytes};
+use crate::machine::{cpu_of, private_kib};
+pub use run::alone;
+pub(super) use run::take;
+
 /// As many as a topic has unless somebody says otherwise.
 const PARTITIONS: i32 = 12;
 /// Records in flight per lane; all lanes together stay below what the log lets wait.
@@ -33,68 +34,77 @@ const PARTS: usize = 10;
 /// Longest wait for anything; whatever takes longer is broken.
 const DEADLINE: Duration = Duration::from_secs(60);
 
-/// What was measured; seconds, bytes and microseconds as the names say.
+/// What was measured; units are at the ends of the names.
 #[derive(Debug, Clone, Serialize)]
-pub struct Embedded {
+pub(super) struct Embedded {
     /// Records on disk when the log was opened again.
     pub records: u64,
     /// Key, headers and value of one record.
     pub record_bytes: u64,
     /// Acknowledged appends a second, many in flight.
     pub appends_per_s: f64,
-    /// The same in the slowest tenth of the run, and in the last.
+    /// The same in the slowest tenth of the run.
     pub appends_per_s_slowest: f64,
+    /// And in its last tenth.
     pub appends_per_s_last: f64,
-    /// From the append to its acknowledgement, in that run.
+    /// From the append to its acknowledgement in that run, the middle.
     pub ack_p50_ms: f64,
+    /// The same, all but one in a hundred.
     pub ack_p99_ms: f64,
+    /// The longest.
     pub ack_max_ms: f64,
-    /// CPU of the whole process per append, that of the log's own threads and of the load included.
+    /// CPU of the whole process per append: the log's own threads and the load.
     pub append_cpu_us: f64,
-    /// Bytes that this process had written to the disk per record, rewriting included.
+    /// What was written to the disk per record, journal and rewriting included.
     pub written_bytes_per_record: f64,
     /// Acknowledged appends a second, one at a time.
     pub single_per_s: f64,
-    /// Bytes on disk per record after closing.
+    /// Room on the disk per record after closing.
     pub disk_bytes_per_record: f64,
-    /// Opening with nothing of it in the page cache, and again with it there.
+    /// Opening with nothing of it in the page cache.
     pub open_cold_s: f64,
+    /// Opening again, with what was read just before in the page cache.
     pub open_warm_s: f64,
     /// From asking for the record in the middle of a partition to having it.
     pub middle_ms: f64,
     /// Reading everything back, from the first record to the last.
     pub read_all_s: f64,
+    /// The same per second.
     pub reads_per_s: f64,
+    /// CPU of the whole process per record read, checking it included.
     pub read_cpu_us: f64,
-    /// Memory of this process: before, at the end of the appends, after opening, and the most there ever was.
-    pub rss_before_bytes: u64,
-    pub rss_appended_bytes: u64,
-    pub rss_opened_bytes: u64,
-    pub rss_peak_bytes: u64,
+    /// Memory of this process before.
+    pub memory_before_bytes: u64,
+    /// At the end of the appends.
+    pub memory_appended_bytes: u64,
+    /// After opening.
+    pub memory_opened_bytes: u64,
+    /// The most there ever was.
+    pub memory_peak_bytes: u64,
 }
 
 /// Appends `records` to a new log in `dir`, opens it again and reads everything back.
 ///
 /// `dir` is made when missing; what is in it afterwards is for the caller to remove. Errors: the log cannot be
 /// worked with, or an acknowledged record does not come back exactly once and in order; the figures are then void.
-pub async fn measure(dir: &Path, records: u64) -> anyhow::Result<Embedded> {
-    let rss_before_bytes = memory("VmRSS")?;
+pub(super) async fn measure(dir: &Path, records: u64) -> anyhow::Result<Embedded> {
+    let memory_before_bytes = memory_bytes()?;
     let log = open(dir).await?;
     let each = records.div_ceil(PARTITIONS as u64);
     let batched = append_all(&log, each).await?;
-    let rss_appended_bytes = memory("VmRSS")?;
+    let memory_appended_bytes = memory_bytes()?;
     let single_per_s = append_singly(&log, each).await?;
     log.close(DEADLINE).await?;
     drop(log);
     let records = each * PARTITIONS as u64 + SINGLE;
-    let disk_bytes = each_file(dir, &mut |path| Ok(fs::metadata(path)?.blocks() * 512))?;
+    let disk_bytes = disk_bytes(dir)?;
 
     forget(dir)?;
     let (open_cold_s, log) = timed(open(dir)).await?;
     log.close(DEADLINE).await?;
     drop(log);
     let (open_warm_s, log) = timed(open(dir)).await?;
-    let rss_opened_bytes = memory("VmRSS")?;
+    let memory_opened_bytes = memory_bytes()?;
 
     let (middle_s, ()) = timed(read_middle(&log, each)).await?;
     let cpu = cpu_s()?;
@@ -103,7 +113,7 @@ pub async fn measure(dir: &Path, records: u64) -> anyhow::Result<Embedded> {
     log.close(DEADLINE).await?;
     Ok(Embedded {
         records,
-        record_bytes: size(&record(0, 0)),
+        record_bytes: record_bytes(),
         appends_per_s: batched.per_s,
         appends_per_s_slowest: batched.parts.iter().copied().fold(f64::MAX, f64::min),
         appends_per_s_last: batched.parts.last().copied().unwrap_or_default(),
@@ -120,10 +130,10 @@ pub async fn measure(dir: &Path, records: u64) -> anyhow::Result<Embedded> {
         read_all_s,
         reads_per_s: records as f64 / read_all_s,
         read_cpu_us,
-        rss_before_bytes,
-        rss_appended_bytes,
-        rss_opened_bytes,
-        rss_peak_bytes: memory("VmHWM")?,
+        memory_before_bytes,
+        memory_appended_bytes,
+        memory_opened_bytes,
+        memory_peak_bytes: peak_bytes()?,
     })
 }
 
@@ -157,7 +167,7 @@ async fn append_all(log: &Log, each: u64) -> anyhow::Result<Batched> {
         lanes.spawn(lane(log.clone(), partition, each));
     }
     let mut acks = Histogram::new(3)?;
-    let mut ends = vec![Duration::ZERO; PARTS];
+    let mut ends = [Duration::ZERO; PARTS];
     while let Some(lane) = lanes.join_next().await {
         let (lane_acks, lane_ends) = lane??;
         acks.add(lane_acks)?;
@@ -284,47 +294,6 @@ fn check(found: &Record, partition: i32, number: u64) -> anyhow::Result<()> {
     Ok(())
 }
 
-/// A record as the gateway makes it from a publish of a drawing client, about 300 bytes. The points differ from
-/// record to record, so that it compresses as real ones do.
-fn record(partition: i32, number: u64) -> Append {
-    let mut value = Vec::with_capacity(320);
-    // Writing to memory cannot fail.
-    let _ = write!(
-        value,
-        r#"{{"event":"draw","data":{{"n":{number},"stroke":["#
-    );
-    let mut noise = (number << 8 | u64::from(partition.unsigned_abs())).wrapping_add(1);
-    for point in 0..22 {
-        noise = noise.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1);
-        let comma = if point == 0 { "" } else { "," };
-        let _ = write!(value, "{comma}0.{:06}", (noise >> 40) % 1_000_000);
-    }
-    let _ = write!(value, r#"]}},"userId":"user-{}"}}"#, number % 1_000);
-    Append {
-        topic: topic(),
-        partition,
-        key: Some(Bytes::from(format!("{partition:04}-{}", number % 200))),
-        headers: vec![("traceparent".into(), Bytes::from_static(TRACE))],
-        value: Some(value.into()),
-    }
-}
-
-const TRACE: &[u8] = b"00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01";
-
-fn topic() -> Arc<str> {
-    thread_local! {
-        static NAME: Arc<str> = Arc::from(TOPIC);
-    }
-    NAME.with(Arc::clone)
-}
-
-fn size(record: &Append) -> u64 {
-    let headers = record.headers.iter();
-    let headers: usize = headers.map(|(name, value)| name.len() + value.len()).sum();
-    let key = record.key.as_ref().map_or(0, Bytes::len);
-    (key + headers + record.value.as_ref().map_or(0, Bytes::len)) as u64
-}
-
 async fn timed<T>(work: impl Future<Output = anyhow::Result<T>>) -> anyhow::Result<(f64, T)> {
     let began = Instant::now();
     let done = work.await?;
@@ -333,54 +302,13 @@ async fn timed<T>(work: impl Future<Output = anyhow::Result<T>>) -> anyhow::Resu
 
 /// CPU of this process so far, all threads.
 fn cpu_s() -> anyhow::Result<f64> {
-    let usage = getrusage(UsageWho::RUSAGE_SELF)?;
-    let total = usage.user_time() + usage.system_time();
-    Ok(total.num_microseconds() as f64 / 1e6)
+    Ok(cpu_of(own_pid()?)?.as_secs_f64())
 }
 
-/// Bytes that this process has had written to block devices so far.
-fn written_bytes() -> anyhow::Result<u64> {
-    field("/proc/self/io", "write_bytes")
+fn memory_bytes() -> anyhow::Result<u64> {
+    Ok(private_kib(own_pid()?)? * 1024)
 }
 
-/// `VmRSS` or `VmHWM` of this process, bytes.
-fn memory(name: &str) -> anyhow::Result<u64> {
-    Ok(field("/proc/self/status", name)? * 1024)
-}
-
-fn field(file: &str, name: &str) -> anyhow::Result<u64> {
-    let text = fs::read_to_string(file)?;
-    let lines = text.lines().filter_map(|line| line.split_once(':'));
-    let value = lines.filter(|(field, _)| *field == name).map(|(_, v)| v);
-    let value = value.flat_map(str::split_whitespace).next();
-    let value = value.with_context(|| format!("{file} has no {name}"))?;
-    Ok(value.parse()?)
-}
-
-/// Lets the kernel forget what it holds of these files, so that the next start reads the disk.
-fn forget(dir: &Path) -> anyhow::Result<()> {
-    each_file(dir, &mut |path| {
-        let file = File::open(path)?;
-        file.sync_all()?;
-        posix_fadvise(&file, 0, 0, PosixFadviseAdvice::POSIX_FADV_DONTNEED)?;
-        Ok(0)
-    })?;
-    Ok(())
-}
-
-/// The sum of what `each` says of every file below `dir`.
-fn each_file(
-    dir: &Path,
-    each: &mut impl FnMut(&PathBuf) -> anyhow::Result<u64>,
-) -> anyhow::Result<u64> {
-    let mut sum = 0;
-    for entry in fs::read_dir(dir)? {
-        let path = entry?.path();
-        sum += if path.is_dir() {
-            each_file(&path, each)?
-        } else {
-            each(&path)?
-        };
-    }
-    Ok(sum)
+fn own_pid() -> anyhow::Result<i32> {
+    Ok(i32::try_from(std::process::id())?)
 }

@@ -176,6 +176,6 @@ async fn river(sitting: &mut Sitting, wish: Wish, by_kafka: bool) -> anyhow::Res
 }
 
 /// Where a node listens.
-pub fn address(node: &Node) -> anyhow::Result<SocketAddr> {
+pub(super) fn address(node: &Node) -> anyhow::Result<SocketAddr> {
     Ok(node.url().trim_start_matches("http://").parse()?)
 }

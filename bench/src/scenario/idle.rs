@@ -20,7 +20,7 @@ const FIRST: u32 = 200;
 const HOLD: Duration = Duration::from_secs(60);
 
 /// Takes it with every server.
-pub async fn take(sitting: &mut Sitting) -> anyhow::Result<Vec<Point>> {
+pub(super) async fn take(sitting: &mut Sitting) -> anyhow::Result<Vec<Point>> {
     let mut points = Vec::new();
     for engine in sitting.engines_and_peers(&[Engine::Raw, Engine::Rivermouth]) {
         let clients = sitting.clients(CLIENTS);

@@ -17,7 +17,7 @@ const CHANNELS: u32 = 100;
 const PAYLOAD: usize = 100;
 
 /// Takes both ways.
-pub async fn take(sitting: &mut Sitting) -> anyhow::Result<Vec<Point>> {
+pub(super) async fn take(sitting: &mut Sitting) -> anyhow::Result<Vec<Point>> {
     if sitting.engines(&[Engine::Rivermouth]).is_empty() {
         return Ok(Vec::new());
     }
@@ -86,7 +86,11 @@ async fn http(sitting: &mut Sitting) -> anyhow::Result<Point> {
         pid: node.process().pid(),
     };
     let run = hammer
-        .run(sitting.arguments.warm_up, sitting.arguments.time, &[watched])
+        .run(
+            sitting.arguments.warm_up,
+            sitting.arguments.time,
+            &[watched],
+        )
         .await?;
     Ok(figures("ingest-http", &run))
 }

@@ -1,9 +1,13 @@
 //! The scenarios, and what one sitting of them shares.
 
+mod catch_up;
 mod connect;
+mod embedded;
 mod engine;
 mod idle;
 mod ingest;
+mod latency;
+mod persist;
 mod reconnect;
 mod shape;
 mod sitting;
@@ -17,6 +21,7 @@ use anyhow::Context as _;
 
 use crate::machine::{LOAD_CPU, alone_on};
 use crate::results::Results;
+pub use embedded::alone as embedded;
 pub use engine::Engine;
 use shape::Shape;
 pub use sitting::Sitting;
@@ -97,13 +102,22 @@ pub fn run(arguments: &Arguments) -> anyhow::Result<()> {
     })
 }
 
+/// The names of the shapes of traffic.
+pub fn shapes() -> impl Iterator<Item = &'static str> {
+    Shape::ALL.iter().map(|shape| shape.name)
+}
+
 /// Scenarios that are more than traffic of a shape.
-const OTHERS: [&str; 5] = [
+const OTHERS: [&str; 9] = [
     "connect-storm",
     "idle",
     "reconnect-storm",
     "slow-readers",
     "ingest",
+    "latency",
+    "catch-up",
+    "persist",
+    "embedded",
 ];
 
 async fn take(sitting: &mut Sitting, name: &str) -> anyhow::Result<Vec<crate::results::Point>> {
@@ -116,6 +130,10 @@ async fn take(sitting: &mut Sitting, name: &str) -> anyhow::Result<Vec<crate::re
         "reconnect-storm" => reconnect::take(sitting).await,
         "slow-readers" => slow::take(sitting).await,
         "ingest" => ingest::take(sitting).await,
+        "latency" => latency::take(sitting).await,
+        "catch-up" => catch_up::take(sitting).await,
+        "persist" => persist::take(sitting).await,
+        "embedded" => embedded::take(sitting).await,
         _ => anyhow::bail!("there is no scenario {name}"),
     }
 }

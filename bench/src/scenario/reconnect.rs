@@ -23,7 +23,7 @@ const CHANNELS: u32 = 50;
 const MISSED: u32 = 100;
 
 /// Takes it; only servers that resume can do it.
-pub async fn take(sitting: &mut Sitting) -> anyhow::Result<Vec<Point>> {
+pub(super) async fn take(sitting: &mut Sitting) -> anyhow::Result<Vec<Point>> {
     let mut points = Vec::new();
     for engine in sitting.engines(&[Engine::Rivermouth]) {
         points.push(one(sitting, engine).await?);
@@ -52,7 +52,9 @@ async fn one(sitting: &mut Sitting, engine: Engine) -> anyhow::Result<Point> {
         clients,
         groups: &groups,
     };
-    let ids = load.connect(first.members(|_| None, 0), Storm::default())?.ids;
+    let ids = load
+        .connect(first.members(|_| None, 0), Storm::default())?
+        .ids;
     burst(&mut load, &senders, 1)?;
     let cursors: Vec<Option<String>> = groups.iter().map(|group| load.newest(*group)).collect();
     load.cut(&ids);
@@ -72,7 +74,10 @@ async fn one(sitting: &mut Sitting, engine: Engine) -> anyhow::Result<Point> {
         .with("resumes_per_s", count / took.as_secs_f64())
         .with("resumes_per_cpu_s", count / cpu.as_secs_f64())
         .with("server_us_per_resume", micros(cpu) / count)
-        .with("p99_ms", connected.each.value_at_quantile(0.99) as f64 / 1e6)
+        .with(
+            "p99_ms",
+            connected.each.value_at_quantile(0.99) as f64 / 1e6,
+        )
         .with("reads_of_log_and_tables", reads);
     let (wrong, complaints) = load.wrong();
     point.wrong = wrong;
@@ -107,15 +112,19 @@ impl Crowd<'_> {
 
 /// One publisher for each group's channel.
 fn publishers(load: &mut Load, groups: &[usize], users: Range<u32>) -> anyhow::Result<Vec<Sender>> {
-    let whos = users.clone().zip(groups).zip(0..).map(|((user, group), channel)| {
-        let who = Who {
-            user,
-            channel,
-            member: false,
-            since: None,
-        };
-        (who, *group, Position::default())
-    });
+    let whos = users
+        .clone()
+        .zip(groups)
+        .zip(0..)
+        .map(|((user, group), channel)| {
+            let who = Who {
+                user,
+                channel,
+                member: false,
+                since: None,
+            };
+            (who, *group, Position::default())
+        });
     let ids = load.connect(whos, Storm::default())?.ids;
     let numbered = ids.into_iter().zip(groups).zip(0..);
     Ok(numbered
@@ -145,7 +154,7 @@ fn burst(load: &mut Load, senders: &[Sender], each: u32) -> anyhow::Result<()> {
 }
 
 /// Readings of Kafka and PostgreSQL that a node has made for subscribers so far.
-pub async fn reads(node: &Node) -> anyhow::Result<f64> {
+pub(super) async fn reads(node: &Node) -> anyhow::Result<f64> {
     let metrics = metrics(node).await?;
     let names = ["catch_up_pages", "log_scans"];
     let counted = names.iter().filter_map(|name| {
@@ -157,7 +166,7 @@ pub async fn reads(node: &Node) -> anyhow::Result<f64> {
 }
 
 /// A node's metrics without labels.
-pub async fn metrics(node: &Node) -> anyhow::Result<BTreeMap<String, f64>> {
+pub(super) async fn metrics(node: &Node) -> anyhow::Result<BTreeMap<String, f64>> {
     let answer = node.admin().get("/metrics").await?;
     let text = String::from_utf8(answer.body.to_vec())?;
     let lines = text.lines().filter(|line| !line.starts_with('#'));

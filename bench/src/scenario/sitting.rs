@@ -52,6 +52,11 @@ impl Sitting {
         (count / self.arguments.divide).max(10)
     }
 
+    /// The process of PostgreSQL that starts all its others; it runs once there has been a world.
+    pub fn postgres(&self) -> i32 {
+        self.server.as_ref().map_or(0, Server::pid)
+    }
+
     /// A fresh world on the shared brokers and the shared PostgreSQL, with limits that a crowd from one address needs.
     pub async fn bed(&mut self) -> Bed {
         let cluster = self.cluster.get_or_insert_with(|| Cluster::start(1));

@@ -16,7 +16,7 @@ const RATE: f64 = 100.0;
 const PAYLOAD: usize = 2000;
 
 /// Takes it with every server: alone, then with some who do not read.
-pub async fn take(sitting: &mut Sitting) -> anyhow::Result<Vec<Point>> {
+pub(super) async fn take(sitting: &mut Sitting) -> anyhow::Result<Vec<Point>> {
     let mut points = Vec::new();
     for engine in sitting.engines(&[Engine::Raw, Engine::Rivermouth]) {
         let mut running = engine.start(sitting, WISH).await?;
@@ -40,7 +40,10 @@ pub async fn take(sitting: &mut Sitting) -> anyhow::Result<Vec<Point>> {
             member: false,
             since: None,
         };
-        let publisher = load.connect([(publisher, groups[0], Position::default())], Storm::default())?;
+        let publisher = load.connect(
+            [(publisher, groups[0], Position::default())],
+            Storm::default(),
+        )?;
         let mut traffic = Traffic {
             senders: vec![Sender {
                 number: 0,
@@ -69,7 +72,10 @@ pub async fn take(sitting: &mut Sitting) -> anyhow::Result<Vec<Point>> {
             .with("alone_p99_ms", quantile(&alone, 0.99))
             .with("beside_p50_ms", quantile(&beside, 0.5))
             .with("beside_p99_ms", quantile(&beside, 0.99))
-            .with("p99_ratio", quantile(&beside, 0.99) / quantile(&alone, 0.99));
+            .with(
+                "p99_ratio",
+                quantile(&beside, 0.99) / quantile(&alone, 0.99),
+            );
         let (wrong, complaints) = load.wrong();
         point.wrong = wrong;
         point.complaints = complaints.to_vec();

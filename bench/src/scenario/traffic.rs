@@ -10,13 +10,13 @@ use crate::order::Position;
 use crate::results::Point;
 
 /// Bytes of a payload, as in the published figures of others.
-pub const PAYLOAD: usize = 200;
+pub(super) const PAYLOAD: usize = 200;
 
 /// Connections that publish to a channel whose members do not: one alone may have only so many publishes unanswered.
 const PUBLISHERS: u32 = 8;
 
 /// Takes a shape with every server that can do it.
-pub async fn take(sitting: &mut Sitting, shape: &Shape) -> anyhow::Result<Vec<Point>> {
+pub(super) async fn take(sitting: &mut Sitting, shape: &Shape) -> anyhow::Result<Vec<Point>> {
     let shape = shape.divided(sitting.arguments.divide);
     let mut points = Vec::new();
     for engine in sitting.engines_and_peers(&Engine::OWN) {
@@ -59,7 +59,11 @@ fn traffic(sitting: &Sitting, shape: &Shape, running: &mut Running) -> anyhow::R
 }
 
 /// Brings the shape's clients in; its senders.
-pub fn settle(load: &mut Load, shape: &Shape, by_kafka: bool) -> anyhow::Result<Vec<Sender>> {
+pub(super) fn settle(
+    load: &mut Load,
+    shape: &Shape,
+    by_kafka: bool,
+) -> anyhow::Result<Vec<Sender>> {
     let groups: Vec<usize> = (0..shape.channels)
         .map(|_| load.group(shape.members))
         .collect();
@@ -118,7 +122,8 @@ pub fn settle(load: &mut Load, shape: &Shape, by_kafka: bool) -> anyhow::Result<
         .collect())
 }
 
-fn figures(point: Point, run: &Run) -> Point {
+/// Adds what every run of traffic tells.
+pub(super) fn figures(point: Point, run: &Run) -> Point {
     let seconds = run.time.as_secs_f64();
     let deliveries = run.deliveries.max(1) as f64;
     let cpu = run.cpu_of("server");
@@ -143,6 +148,6 @@ fn figures(point: Point, run: &Run) -> Point {
 }
 
 /// A time in microseconds.
-pub fn micros(time: Duration) -> f64 {
+pub(super) fn micros(time: Duration) -> f64 {
     time.as_secs_f64() * 1e6
 }

@@ -1,0 +1,182 @@
+//! Tables in Markdown.
+
+use std::fmt::Write as _;
+
+use super::targets::{TARGETS, Target};
+use crate::results::{Kept, Median};
+
+/// Every table with the name of its place.
+pub(super) fn all(kept: &Kept) -> Vec<(&'static str, String)> {
+    vec![
+        ("machine", machine(kept)),
+        ("targets", targets(kept)),
+        ("shapes", shapes(kept)),
+        ("connections", connections(kept)),
+        ("ours", ours(kept)),
+    ]
+}
+
+fn machine(kept: &Kept) -> String {
+    let machine = &kept.machine;
+    format!(
+        "{}, {} GiB, Linux {}; commit {}; {}; {}\n",
+        machine.processor,
+        machine.memory_gib,
+        machine.kernel,
+        machine.commit,
+        machine.rustc,
+        machine.date
+    )
+}
+
+/// Three digits that count.
+fn short(value: f64) -> String {
+    match value.abs() {
+        small if small < 10.0 => format!("{value:.2}"),
+        middle if middle < 100.0 => format!("{value:.1}"),
+        large if large < 10_000.0 => format!("{value:.0}"),
+        thousands if thousands < 1e6 => format!("{:.0} k", value / 1e3),
+        _ => format!("{:.2} M", value / 1e6),
+    }
+}
+
+fn spread(median: Option<Median>) -> String {
+    match median {
+        None => "–".to_owned(),
+        Some(Median { least, value, most }) => {
+            format!("{} ({}–{})", short(value), short(least), short(most))
+        }
+    }
+}
+
+fn targets(kept: &Kept) -> String {
+    let mut table = "| | what | yardstick | ours | measured | gate | aim | |\n\
+                     |---|---|---|---|---|---|---|---|\n"
+        .to_owned();
+    for target in TARGETS {
+        let value = target.value(kept);
+        let yardstick = target.yardstick.map(|figure| spread(figure.of(kept)));
+        // Writing to memory cannot fail.
+        let _ = writeln!(
+            table,
+            "| {} | {} | {} | {} | {} | {} | {} | {} |",
+            target.id,
+            target.what,
+            yardstick.unwrap_or_default(),
+            spread(target.ours.of(kept)),
+            value.map_or("–".to_owned(), |value| format!(
+                "**{}** {}",
+                short(value),
+                target.unit
+            )),
+            bound(target, target.gate),
+            bound(target, target.aim),
+            value.map_or("not measured", |value| verdict(target, value)),
+        );
+    }
+    table
+}
+
+fn bound(target: &Target, bound: f64) -> String {
+    match (target.more, bound) {
+        (true, 0.0) => "–".to_owned(),
+        (true, bound) => format!("≥ {}", short(bound)),
+        (false, bound) => format!("≤ {}", short(bound)),
+    }
+}
+
+fn verdict(target: &Target, value: f64) -> &'static str {
+    if target.holds(value, target.aim) {
+        "aim"
+    } else if target.holds(value, target.gate) {
+        "gate"
+    } else {
+        "**missed**"
+    }
+}
+
+const ENGINES: [&str; 8] = [
+    "raw",
+    "raw-nocoalesce",
+    "rivermouth",
+    "rivermouth-kafka",
+    "nchan",
+    "nats",
+    "socketio",
+    "socketio-redis",
+];
+
+/// One table over all servers: CPU, rate and times of each shape.
+fn shapes(kept: &Kept) -> String {
+    let mut table = "| shape | server | µs of its CPU per delivery | deliveries/s | its CPU, % | p50 ms | p99 ms | last p99 ms |\n\
+                     |---|---|---|---|---|---|---|---|\n"
+        .to_owned();
+    for shape in crate::scenario::shapes() {
+        for engine in ENGINES {
+            let of = |figure| kept.median(shape, engine, figure);
+            let Some(cost) = of("server_us_per_delivery") else {
+                continue;
+            };
+            let plain = |figure| of(figure).map_or("–".to_owned(), |median| short(median.value));
+            let _ = writeln!(
+                table,
+                "| {shape} | {engine} | {} | {} | {} | {} | {} | {} |",
+                spread(Some(cost)),
+                plain("deliveries_per_s"),
+                plain("server_cpu_percent"),
+                plain("p50_ms"),
+                plain("p99_ms"),
+                plain("last_p99_ms"),
+            );
+        }
+    }
+    table
+}
+
+fn connections(kept: &Kept) -> String {
+    let mut table = "| server | connects/s | µs of its CPU per connect | KiB per idle connection | kernel slab KiB, both ends | idle CPU µs/s per connection |\n\
+                     |---|---|---|---|---|---|\n"
+        .to_owned();
+    for engine in ENGINES {
+        let storm = |figure| kept.median("connect-storm", engine, figure);
+        let idle = |figure| kept.median("idle", engine, figure);
+        if storm("connects_per_s").is_none() && idle("kib_per_connection").is_none() {
+            continue;
+        }
+        let _ = writeln!(
+            table,
+            "| {engine} | {} | {} | {} | {} | {} |",
+            spread(storm("connects_per_s")),
+            spread(storm("server_us_per_connect")),
+            spread(idle("kib_per_connection")),
+            spread(idle("slab_kib_per_connection_both_ends")),
+            spread(idle("cpu_us_per_connection_s")),
+        );
+    }
+    table
+}
+
+/// Everything else, figure by figure.
+fn ours(kept: &Kept) -> String {
+    let mut seen: Vec<(&str, &str)> = Vec::new();
+    let mut table =
+        "| scenario | server | figures: median (least–most) |\n|---|---|---|\n".to_owned();
+    let elsewhere = |name: &str| {
+        ["connect-storm", "idle"].contains(&name)
+            || crate::scenario::shapes().any(|shape| shape == name)
+    };
+    for point in &kept.points {
+        let key = (point.scenario.as_str(), point.engine.as_str());
+        if elsewhere(key.0) || seen.contains(&key) {
+            continue;
+        }
+        seen.push(key);
+        let figures: Vec<String> = point
+            .figures
+            .keys()
+            .map(|figure| format!("{figure} {}", spread(kept.median(key.0, key.1, figure))))
+            .collect();
+        let _ = writeln!(table, "| {} | {} | {} |", key.0, key.1, figures.join("; "));
+    }
+    table
+}

@@ -1,0 +1,118 @@
+//! Old cursors: a channel's whole past, out of Kafka and out of PostgreSQL, for one reader and for many at once.
+
+use std::rc::Rc;
+use std::time::{Duration, Instant};
+
+use testbed::{Bed, Node, until};
+
+use super::Sitting;
+use super::engine::{Engine, address};
+use super::traffic::{PAYLOAD, micros};
+use crate::dialect::{Rivermouth, Who};
+use crate::load::{Kafka, Load, Storm};
+use crate::machine::{Pinned, SERVER_CPU, cpu_of};
+use crate::order::Position;
+use crate::results::Point;
+
+/// In the one channel.
+const EVENTS: u32 = 50_000;
+const READERS: [u32; 2] = [1, 50];
+
+/// Takes it.
+pub(super) async fn take(sitting: &mut Sitting) -> anyhow::Result<Vec<Point>> {
+    if sitting.engines(&[Engine::Rivermouth]).is_empty() {
+        return Ok(Vec::new());
+    }
+    let events = sitting.clients(EVENTS);
+    let bed = sitting.bed().await;
+    pour(&bed, 1, u64::from(events))?;
+    let mut points = Vec::new();
+    for readers in READERS {
+        // A fresh node has nothing in memory.
+        points.push(read(&bed, "catch-up-kafka", readers, events).await?);
+    }
+    let mut persister = bed.start("persister").await;
+    store(&bed, u64::from(events)).await;
+    for partition in 0..4 {
+        let question = format!(
+            "select coalesce(max(next_offset), 0) from rivermouth.offsets join rivermouth.topics using (topic_id) \
+             where topic like '%.events' and partition = {partition}"
+        );
+        let end = bed.database().number(&question).await;
+        let topic = bed.broker().topic("events");
+        bed.broker().erase(&topic, partition, end).await;
+    }
+    for readers in READERS {
+        points.push(read(&bed, "catch-up-postgres", readers, events).await?);
+    }
+    persister.terminate().await;
+    Ok(points)
+}
+
+/// Writes so many events into the first channels of a world, in turns.
+pub(super) fn pour(bed: &Bed, channels: u32, events: u64) -> anyhow::Result<()> {
+    let mut kafka = Kafka::new(bed.broker().bootstrap(), &bed.broker().topic("events"), 5)?;
+    let mut payload = Vec::new();
+    for number in 0..events {
+        let channel = (number % u64::from(channels)) as u32;
+        let mark = crate::payload::Mark {
+            sender: channel,
+            number: (number / u64::from(channels)) as u32,
+            due_ns: 0,
+        };
+        payload.clear();
+        mark.write(PAYLOAD, &mut payload);
+        kafka.publish(channel, &payload)?;
+    }
+    kafka.flush()
+}
+
+/// Waits until so many rows are stored.
+pub(super) async fn store(bed: &Bed, events: u64) {
+    until("everything to be stored", || async {
+        let stored = bed
+            .database()
+            .number("select count(*) from rivermouth.events")
+            .await;
+        (stored as u64 >= events).then_some(())
+    })
+    .await;
+}
+
+async fn read(bed: &Bed, scenario: &str, readers: u32, events: u32) -> anyhow::Result<Point> {
+    let pinned = Pinned::to(SERVER_CPU)?;
+    let mut node: Node = bed.start("fanout").await;
+    drop(pinned);
+    let pid = node.process().pid();
+    let dialect = Rivermouth::new(address(&node)?, readers, |user| bed.token(user));
+    let mut load = Load::new(Rc::new(dialect))?;
+    let group = load.group(readers);
+    load.expect(group, u64::from(events));
+    let members = (0..readers).map(|user| {
+        let who = Who {
+            user,
+            channel: 0,
+            member: true,
+            since: Some("earliest".to_owned()),
+        };
+        (who, group, Position::default())
+    });
+    let (started, before) = (Instant::now(), cpu_of(pid)?);
+    load.connect(members, Storm::default())?;
+    load.drain(&[group], Duration::from_secs(120))?;
+    let (took, cpu) = (started.elapsed(), cpu_of(pid)? - before);
+    let (wrong, complaints) = load.wrong();
+    let deliveries = f64::from(readers) * f64::from(events);
+    let mut point = Point::new(&format!("{scenario}-{readers}"), Engine::Rivermouth.name())
+        .with("events_per_s", deliveries / took.as_secs_f64())
+        .with("server_us_per_event", micros(cpu) / deliveries)
+        .with("seconds", took.as_secs_f64())
+        .with(
+            "reads_of_log_and_tables",
+            super::reconnect::reads(&node).await?,
+        );
+    point.wrong = wrong;
+    point.complaints = complaints.to_vec();
+    node.terminate().await;
+    Ok(point)
+}
