@@ -46,7 +46,8 @@ impl Disk {
         let open = || {
             std::fs::create_dir_all(dir)?;
             let db = Database::builder(dir)
-                .worker_threads(2)
+                // Nothing is merged that would keep it long, and of two one spins while the other works.
+                .worker_threads(1)
                 .max_journaling_size(128 << 20)
                 .open()?;
             let places = Places::open(&db)?;

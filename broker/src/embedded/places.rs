@@ -14,7 +14,7 @@ const PREFIX: &str = "records-";
 
 /// What a partition has in memory before it is written as one file. Times the number of partitions it is also what
 /// a start reads again, at most.
-const MEMORY_BYTES: u64 = 4 << 20;
+const MEMORY_BYTES: u64 = 2 << 20;
 /// What is read and compressed together: a log is read in ranges.
 const BLOCK_BYTES: u32 = 16 << 10;
 
