@@ -6,6 +6,7 @@
 #![cfg_attr(test, allow(clippy::unwrap_used))]
 
 pub mod dialect;
+mod interrupt;
 pub mod load;
 pub mod machine;
 pub mod order;

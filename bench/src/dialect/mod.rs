@@ -21,6 +21,8 @@ pub struct Who {
     pub user: u32,
     /// The channel it is a member of or publishes to, counted from 0.
     pub channel: u32,
+    /// It is a member of so many, one after the other from `channel` on.
+    pub channels: u32,
     /// Whether it wants the channel's events; one that does not only publishes.
     pub member: bool,
     /// From where on it wants them, in the server's own words; nothing for from now on.

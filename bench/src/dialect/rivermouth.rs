@@ -58,15 +58,17 @@ impl Dialect for Rivermouth {
             let ping = r#"{"type":"request","id":"j","method":"ping"}"#;
             return ws::write(ws::TEXT, ping.as_bytes(), out);
         }
-        let channel = channel(who.channel);
         let since = match &who.since {
             Some(cursor) => format!(r#","since":"{cursor}""#),
             None => String::new(),
         };
-        let request = format!(
-            r#"{{"type":"request","id":"j","method":"subscribe","params":{{"channel":"{channel}"{since}}}}}"#
-        );
-        ws::write(ws::TEXT, request.as_bytes(), out);
+        for number in who.channel..who.channel + who.channels {
+            let channel = channel(number);
+            let request = format!(
+                r#"{{"type":"request","id":"j","method":"subscribe","params":{{"channel":"{channel}"{since}}}}}"#
+            );
+            ws::write(ws::TEXT, request.as_bytes(), out);
+        }
     }
 
     fn hear(&self, frame: &[u8], _: &mut Vec<u8>, told: &mut dyn FnMut(Heard<'_>)) {

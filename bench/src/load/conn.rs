@@ -27,6 +27,8 @@ pub(super) struct Conn {
     pub(super) group: usize,
     pub(super) position: Position,
     pub(super) stage: Stage,
+    /// Subscriptions that do not stand yet.
+    pub(super) joining: u32,
     /// False for one that lets its socket fill up.
     pub(super) reading: bool,
     pub(super) dirty: bool,
@@ -50,12 +52,14 @@ impl Conn {
     ) -> io::Result<Conn> {
         let socket = TcpStream::connect(dialect.address())?;
         let out = dialect.upgrade(&who);
+        let joining = if who.member { who.channels } else { 1 };
         Ok(Conn {
             socket,
             who,
             group,
             position,
             stage: Stage::Upgrading,
+            joining,
             reading: true,
             dirty: false,
             opened_ns: 0,

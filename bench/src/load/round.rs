@@ -6,12 +6,14 @@ use std::rc::Rc;
 use super::conn::Stage;
 use super::{Id, Load, READ_MAX, TIMER};
 use crate::dialect::Heard;
+use crate::interrupt;
 use crate::payload::Mark;
 use crate::ws::{self, Answer, Kind};
 
 impl Load {
     /// Waits at most until `at_ns`, then reads and writes whatever is possible.
     pub(super) fn turn(&mut self, at_ns: u64) -> anyhow::Result<()> {
+        interrupt::check()?;
         self.flush_all();
         self.wait(at_ns)?;
         let events = std::mem::replace(&mut self.events, mio::Events::with_capacity(0));
@@ -153,7 +155,8 @@ impl Load {
 
     fn joined(&mut self, id: Id) {
         let conn = &mut self.conns[id];
-        if conn.stage == Stage::Joining {
+        conn.joining = conn.joining.saturating_sub(1);
+        if conn.stage == Stage::Joining && conn.joining == 0 {
             conn.stage = Stage::Joined;
             self.counts.joined += 1;
         }

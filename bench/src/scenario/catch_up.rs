@@ -92,6 +92,7 @@ async fn read(bed: &Bed, scenario: &str, readers: u32, events: u32) -> anyhow::R
         let who = Who {
             user,
             channel: 0,
+            channels: 1,
             member: true,
             since: Some("earliest".to_owned()),
         };

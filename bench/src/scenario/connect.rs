@@ -30,6 +30,7 @@ pub(super) async fn take(sitting: &mut Sitting) -> anyhow::Result<Vec<Point>> {
             let who = Who {
                 user,
                 channel: user % CHANNELS,
+                channels: 1,
                 member: true,
                 since: None,
             };

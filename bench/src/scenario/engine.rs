@@ -108,8 +108,8 @@ impl Engine {
         match self {
             Engine::Raw => raw(Manner::Coalesce),
             Engine::RawNocoalesce => raw(Manner::Each),
-            Engine::Rivermouth => river(sitting, wish, false).await,
-            Engine::RivermouthKafka => river(sitting, wish, true).await,
+            Engine::Rivermouth => fanout(sitting.bed().await, wish, false).await,
+            Engine::RivermouthKafka => fanout(sitting.bed().await, wish, true).await,
             Engine::Socketio => peer(Peer::SocketIo),
             Engine::SocketioRedis => peer(Peer::SocketIoRedis),
             Engine::Nchan => peer(Peer::Nchan),
@@ -152,8 +152,8 @@ fn peer(peer: Peer) -> anyhow::Result<Running> {
     })
 }
 
-async fn river(sitting: &mut Sitting, wish: Wish, by_kafka: bool) -> anyhow::Result<Running> {
-    let bed = sitting.bed().await;
+/// A fan-out node in a world; `by_kafka` when events come from there and not from its clients.
+pub(super) async fn fanout(bed: Bed, wish: Wish, by_kafka: bool) -> anyhow::Result<Running> {
     let pinned = Pinned::to(SERVER_CPU)?;
     let mut node = bed.start("fanout").await;
     drop(pinned);

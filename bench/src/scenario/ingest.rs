@@ -40,6 +40,7 @@ async fn socket(sitting: &mut Sitting) -> anyhow::Result<Point> {
         let who = Who {
             user,
             channel: user % CHANNELS,
+            channels: 1,
             member: false,
             since: None,
         };

@@ -4,6 +4,7 @@ mod catch_up;
 mod connect;
 mod embedded;
 mod engine;
+mod growth;
 mod idle;
 mod ingest;
 mod latency;
@@ -18,7 +19,9 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use anyhow::Context as _;
+use nix::sys::resource::{Resource, getrlimit, setrlimit};
 
+use crate::interrupt;
 use crate::machine::{LOAD_CPU, alone_on};
 use crate::results::Results;
 pub use embedded::alone as embedded;
@@ -65,6 +68,9 @@ fn seconds(text: &str) -> Result<Duration, String> {
 
 /// Takes them.
 pub fn run(arguments: &Arguments) -> anyhow::Result<()> {
+    interrupt::watch()?;
+    let (_, most) = getrlimit(Resource::RLIMIT_NOFILE)?;
+    setrlimit(Resource::RLIMIT_NOFILE, most, most)?;
     // Everything but the servers under test stays here, whoever starts it.
     alone_on(LOAD_CPU)?;
     let runtime = tokio::runtime::Builder::new_current_thread()
@@ -90,6 +96,7 @@ pub fn run(arguments: &Arguments) -> anyhow::Result<()> {
                 continue;
             }
             for repeat in 0..arguments.repeats {
+                interrupt::check()?;
                 let points = take(&mut sitting, name).await;
                 for mut point in points.with_context(|| name.to_owned())? {
                     point.repeat = repeat;
@@ -108,7 +115,7 @@ pub fn shapes() -> impl Iterator<Item = &'static str> {
 }
 
 /// Scenarios that are more than traffic of a shape.
-const OTHERS: [&str; 9] = [
+const OTHERS: [&str; 13] = [
     "connect-storm",
     "idle",
     "reconnect-storm",
@@ -118,6 +125,10 @@ const OTHERS: [&str; 9] = [
     "catch-up",
     "persist",
     "embedded",
+    "growth-subscribers",
+    "growth-channels",
+    "growth-partitions",
+    "growth-stored",
 ];
 
 async fn take(sitting: &mut Sitting, name: &str) -> anyhow::Result<Vec<crate::results::Point>> {
@@ -133,6 +144,10 @@ async fn take(sitting: &mut Sitting, name: &str) -> anyhow::Result<Vec<crate::re
         "latency" => latency::take(sitting).await,
         "catch-up" => catch_up::take(sitting).await,
         "persist" => persist::take(sitting).await,
+        "growth-subscribers" => growth::subscribers(sitting).await,
+        "growth-channels" => growth::channels(sitting).await,
+        "growth-partitions" => growth::partitions(sitting).await,
+        "growth-stored" => growth::stored(sitting).await,
         "embedded" => embedded::take(sitting).await,
         _ => anyhow::bail!("there is no scenario {name}"),
     }

@@ -102,6 +102,7 @@ impl Crowd<'_> {
             let who = Who {
                 user,
                 channel: channel as u32,
+                channels: 1,
                 member: true,
                 since: since(channel),
             };
@@ -120,6 +121,7 @@ fn publishers(load: &mut Load, groups: &[usize], users: Range<u32>) -> anyhow::R
             let who = Who {
                 user,
                 channel,
+                channels: 1,
                 member: false,
                 since: None,
             };

@@ -4,7 +4,7 @@ use crate::load::Pace;
 
 /// Channels, members, and how they talk.
 #[derive(Debug, Clone, Copy)]
-pub struct Shape {
+pub(super) struct Shape {
     /// Its name in the results.
     pub name: &'static str,
     /// How many channels.
@@ -19,7 +19,7 @@ pub struct Shape {
 
 impl Shape {
     /// All of them.
-    pub const ALL: &[Shape] = &[
+    pub(super) const ALL: &[Shape] = &[
         Shape {
             name: "fanout-1x1000-max",
             channels: 1,
@@ -65,7 +65,7 @@ impl Shape {
     ];
 
     /// The same with fewer clients, and as many publishes less where every client publishes.
-    pub fn divided(mut self, by: u32) -> Shape {
+    pub(super) fn divided(mut self, by: u32) -> Shape {
         if self.channels > 1 {
             self.channels = (self.channels / by).max(1);
         } else {

@@ -28,6 +28,7 @@ pub(super) async fn take(sitting: &mut Sitting) -> anyhow::Result<Vec<Point>> {
             let who = Who {
                 user,
                 channel: 0,
+                channels: 1,
                 member: true,
                 since: None,
             };
@@ -37,6 +38,7 @@ pub(super) async fn take(sitting: &mut Sitting) -> anyhow::Result<Vec<Point>> {
         let publisher = Who {
             user: all,
             channel: 0,
+            channels: 1,
             member: false,
             since: None,
         };

@@ -40,7 +40,12 @@ async fn one(sitting: &mut Sitting, shape: &Shape, engine: Engine) -> anyhow::Re
     Ok(figures(point, &run))
 }
 
-fn traffic(sitting: &Sitting, shape: &Shape, running: &mut Running) -> anyhow::Result<Run> {
+/// Runs a shape against what runs.
+pub(super) fn traffic(
+    sitting: &Sitting,
+    shape: &Shape,
+    running: &mut Running,
+) -> anyhow::Result<Run> {
     let mut load = Load::new(std::rc::Rc::clone(&running.dialect))?;
     let senders = settle(&mut load, shape, running.kafka.is_some())?;
     let traffic = Traffic {
@@ -72,6 +77,7 @@ pub(super) fn settle(
         let who = Who {
             user,
             channel,
+            channels: 1,
             member: true,
             since: None,
         };
@@ -105,6 +111,7 @@ pub(super) fn settle(
         let who = Who {
             user: members + number,
             channel: 0,
+            channels: 1,
             member: false,
             since: None,
         };

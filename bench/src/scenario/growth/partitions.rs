@@ -1,0 +1,56 @@
+//! More partitions, at as many events a second: what a node costs idle, and what a delivery costs it.
+
+use std::time::Duration;
+
+use super::super::engine::{Engine, Wish, fanout};
+use super::super::traffic::{figures, micros, traffic};
+use super::super::{Shape, Sitting};
+use crate::load::Pace;
+use crate::machine::{cpu_of, private_kib};
+use crate::results::Point;
+
+const PARTITIONS: [u32; 4] = [1, 4, 16, 64];
+const SHAPE: Shape = Shape {
+    name: "growth-partitions",
+    channels: 200,
+    members: 5,
+    members_publish: true,
+    pace: Pace::Rate(2000.0),
+};
+
+/// Takes it.
+pub(in super::super) async fn take(sitting: &mut Sitting) -> anyhow::Result<Vec<Point>> {
+    let mut points = Vec::new();
+    if sitting.engines(&[Engine::RivermouthKafka]).is_empty() {
+        return Ok(points);
+    }
+    let shape = SHAPE.divided(sitting.arguments.divide);
+    for partitions in PARTITIONS {
+        let mut bed = sitting.bed().await;
+        bed.set("RIVERMOUTH_PARTITIONS", partitions.to_string());
+        let migrated = bed.run(&["migrate"]).await;
+        anyhow::ensure!(migrated.status.success(), "{}", migrated.output);
+        let wish = Wish {
+            users: shape.channels * shape.members,
+            acknowledged: false,
+        };
+        let mut running = fanout(bed, wish, true).await?;
+        let pid = running.watched[0].pid;
+        let (memory, before) = (private_kib(pid)?, cpu_of(pid)?);
+        let quiet = sitting.arguments.time;
+        tokio::time::sleep(quiet).await;
+        let idle = cpu_of(pid)? - before;
+        let run = traffic(sitting, &shape, &mut running)?;
+        let name = format!("{}-{partitions}", shape.name);
+        let mut point = Point::new(&name, Engine::RivermouthKafka.name())
+            .with("mib", memory as f64 / 1024.0)
+            .with(
+                "idle_cpu_us_per_s",
+                micros(idle) / quiet.max(Duration::from_millis(1)).as_secs_f64(),
+            );
+        point.wrong = run.wrong;
+        point.complaints.clone_from(&run.complaints);
+        points.push(figures(point, &run));
+    }
+    Ok(points)
+}
