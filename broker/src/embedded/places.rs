@@ -12,8 +12,8 @@ use fjall::{CompressionType, Database, Keyspace, KeyspaceCreateOptions};
 
 const PREFIX: &str = "records-";
 
-/// What a partition has in memory before it is written as one file. Times the number of partitions it is also what
-/// a start reads again, at most.
+/// What a partition has in memory before it is written as one file; up to four more wait when the disk is behind.
+/// Less makes more files to open at a start; more, times the partitions, makes more of the journal to read again.
 const MEMORY_BYTES: u64 = 2 << 20;
 /// What is read and compressed together: a log is read in ranges.
 const BLOCK_BYTES: u32 = 16 << 10;
