@@ -112,6 +112,7 @@ mod tests {
             let who = Who {
                 user: 5,
                 channel: 2,
+                channels: 1,
                 member,
                 since: None,
             };
