@@ -1,20 +1,37 @@
 //! Events that a backend writes to Kafka itself, past our gateways.
 
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use anyhow::Context as _;
-use rdkafka::ClientConfig;
 use rdkafka::error::{KafkaError, RDKafkaErrorCode};
 use rdkafka::message::{Header, OwnedHeaders};
-use rdkafka::producer::{BaseProducer, BaseRecord, Producer as _};
+use rdkafka::producer::{BaseProducer, BaseRecord, DeliveryResult, Producer as _, ProducerContext};
+use rdkafka::{ClientConfig, ClientContext};
 
 use crate::dialect::{EVENT, channel};
 
 /// A producer of librdkafka with its usual settings. Not idempotent: then its thread spins while more than five records
 /// of a partition wait for their answer, on the processor that the broker needs.
 pub struct Kafka {
-    inner: BaseProducer,
+    inner: BaseProducer<Failed>,
     topic: String,
+}
+
+/// Counts what did not get into Kafka.
+#[derive(Debug, Default)]
+struct Failed(AtomicU64);
+
+impl ClientContext for Failed {}
+
+impl ProducerContext for Failed {
+    type DeliveryOpaque = ();
+
+    fn delivery(&self, delivered: &DeliveryResult<'_>, (): ()) {
+        if delivered.is_err() {
+            self.0.fetch_add(1, Ordering::Relaxed);
+        }
+    }
 }
 
 impl std::fmt::Debug for Kafka {
@@ -35,7 +52,7 @@ impl Kafka {
             .set("compression.codec", "lz4")
             .set("linger.ms", linger_ms.to_string())
             .set("queue.buffering.max.messages", "1000000")
-            .create()
+            .create_with_context(Failed::default())
             .context("making a producer")?;
         Ok(Kafka {
             inner,
@@ -75,6 +92,9 @@ impl Kafka {
 
     /// Waits until everything is stored.
     pub fn flush(&mut self) -> anyhow::Result<()> {
-        Ok(self.inner.flush(Duration::from_secs(60))?)
+        self.inner.flush(Duration::from_secs(60))?;
+        let failed = self.inner.context().0.load(Ordering::Relaxed);
+        anyhow::ensure!(failed == 0, "{failed} events did not get into Kafka");
+        Ok(())
     }
 }

@@ -196,11 +196,11 @@ impl Load {
         }
     }
 
-    /// Gives clients' sockets as little room as the system allows.
-    pub fn narrow(&mut self, ids: &[Id]) -> anyhow::Result<()> {
+    /// Gives clients' sockets so much room.
+    pub fn set_room(&mut self, ids: &[Id], bytes: usize) -> anyhow::Result<()> {
         for &id in ids {
             if let Some(conn) = self.conns.get(id) {
-                setsockopt(&conn.socket, sockopt::RcvBuf, &2048)?;
+                setsockopt(&conn.socket, sockopt::RcvBuf, &bytes)?;
             }
         }
         Ok(())

@@ -25,7 +25,7 @@ pub(super) async fn take(sitting: &mut Sitting) -> anyhow::Result<Vec<Point>> {
     }
     let events = sitting.clients(EVENTS);
     let bed = sitting.bed().await;
-    pour(&bed, 1, u64::from(events))?;
+    pour(&bed, 1, u64::from(events)).await?;
     let mut points = Vec::new();
     for readers in READERS {
         // A fresh node has nothing in memory.
@@ -49,8 +49,10 @@ pub(super) async fn take(sitting: &mut Sitting) -> anyhow::Result<Vec<Point>> {
     Ok(points)
 }
 
-/// Writes so many events into the first channels of a world, in turns.
-pub(super) fn pour(bed: &Bed, channels: u32, events: u64) -> anyhow::Result<()> {
+/// Writes so many events into the first channels of a fresh world, in turns.
+pub(super) async fn pour(bed: &Bed, channels: u32, events: u64) -> anyhow::Result<()> {
+    // The first service of a world makes its topics.
+    bed.start("ingest").await.terminate().await;
     let mut kafka = Kafka::new(bed.broker().bootstrap(), &bed.broker().topic("events"), 5)?;
     let mut payload = Vec::new();
     for number in 0..events {

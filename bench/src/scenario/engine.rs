@@ -100,6 +100,8 @@ pub struct Wish {
     pub users: u32,
     /// Publishes are answered.
     pub acknowledged: bool,
+    /// How long a backend that writes to Kafka waits for company.
+    pub linger_ms: u32,
 }
 
 impl Engine {
@@ -160,7 +162,13 @@ pub(super) async fn fanout(bed: Bed, wish: Wish, by_kafka: bool) -> anyhow::Resu
     let mut dialect = Rivermouth::new(address(&node)?, wish.users, |user| bed.token(user));
     dialect.acknowledged = wish.acknowledged;
     let kafka = by_kafka
-        .then(|| Kafka::new(bed.broker().bootstrap(), &bed.broker().topic("events"), 1))
+        .then(|| {
+            Kafka::new(
+                bed.broker().bootstrap(),
+                &bed.broker().topic("events"),
+                wish.linger_ms,
+            )
+        })
         .transpose()?;
     Ok(Running {
         dialect: Rc::new(dialect),

@@ -27,6 +27,7 @@ pub(super) async fn take(sitting: &mut Sitting) -> anyhow::Result<Vec<Point>> {
         let wish = Wish {
             users: clients + FIRST,
             acknowledged: false,
+            linger_ms: 1,
         };
         let running = engine.start(sitting, wish).await?;
         let pid = running.watched[0].pid;

@@ -30,6 +30,7 @@ async fn socket(sitting: &mut Sitting) -> anyhow::Result<Point> {
     let wish = Wish {
         users: clients,
         acknowledged: true,
+        linger_ms: 1,
     };
     let running = Engine::Rivermouth.start(sitting, wish).await?;
     let mut load = Load::new(Rc::clone(&running.dialect))?;

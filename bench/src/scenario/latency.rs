@@ -35,6 +35,7 @@ pub(super) async fn take(sitting: &mut Sitting) -> anyhow::Result<Vec<Point>> {
     let wish = Wish {
         users: SHAPE.members,
         acknowledged: false,
+        linger_ms: 1,
     };
     let mut running = Engine::RivermouthKafka.start(sitting, wish).await?;
     let (bed, _) = running.river.as_ref().context("a world")?;

@@ -29,7 +29,7 @@ pub(super) async fn take(sitting: &mut Sitting) -> anyhow::Result<Vec<Point>> {
     let events = u64::from(sitting.clients(EVENTS));
     let bed = sitting.bed().await;
     let postgres = sitting.postgres();
-    pour(&bed, CHANNELS, events)?;
+    pour(&bed, CHANNELS, events).await?;
     let persisted = persist(&bed, postgres, events).await?;
     let copied = copy(&bed, postgres, events).await?;
     let ratio = persisted.figures["rows_per_s"] / copied.figures["rows_per_s"];

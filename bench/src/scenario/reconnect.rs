@@ -38,6 +38,7 @@ async fn one(sitting: &mut Sitting, engine: Engine) -> anyhow::Result<Point> {
     let wish = Wish {
         users: clients + channels,
         acknowledged: false,
+        linger_ms: 1,
     };
     let mut running = engine.start(sitting, wish).await?;
     let pid = running.watched[0].pid;

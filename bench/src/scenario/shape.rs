@@ -64,6 +64,14 @@ impl Shape {
         },
     ];
 
+    /// Events a second, as far as they are paced.
+    pub(super) fn events_per_s(&self) -> f64 {
+        match self.pace {
+            Pace::Rate(rate) => rate,
+            Pace::Window(_) => 0.0,
+        }
+    }
+
     /// The same with fewer clients, and as many publishes less where every client publishes.
     pub(super) fn divided(mut self, by: u32) -> Shape {
         if self.channels > 1 {

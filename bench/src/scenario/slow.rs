@@ -19,7 +19,7 @@ const PAYLOAD: usize = 2000;
 pub(super) async fn take(sitting: &mut Sitting) -> anyhow::Result<Vec<Point>> {
     let mut points = Vec::new();
     for engine in sitting.engines(&[Engine::Raw, Engine::Rivermouth]) {
-        let mut running = engine.start(sitting, WISH).await?;
+        let running = engine.start(sitting, WISH).await?;
         let mut load = Load::new(Rc::clone(&running.dialect))?;
         let all = sitting.clients(SUBSCRIBERS);
         let stuck = all / 10;
@@ -61,13 +61,13 @@ pub(super) async fn take(sitting: &mut Sitting) -> anyhow::Result<Vec<Point>> {
         };
         let alone = load.run(&traffic, &mut Way::Sockets, &running.watched)?;
         let stuck = &ids[..stuck as usize];
-        load.narrow(stuck)?;
+        load.set_room(stuck, 2048)?;
         load.set_reading(stuck, false);
         traffic.warm_up += Duration::from_secs(2);
         let beside = load.stretch(&traffic, &mut Way::Sockets, &running.watched)?;
+        load.set_room(stuck, 1 << 20)?;
         load.set_reading(stuck, true);
         load.drain(&groups, Duration::from_secs(60))?;
-        running.kafka = None;
         let quantile = |run: &crate::load::Run, q| run.latency.value_at_quantile(q) as f64 / 1e6;
         let mut point = Point::new("slow-readers", engine.name())
             .with("alone_p50_ms", quantile(&alone, 0.5))
@@ -89,4 +89,5 @@ pub(super) async fn take(sitting: &mut Sitting) -> anyhow::Result<Vec<Point>> {
 const WISH: Wish = Wish {
     users: SUBSCRIBERS + 1,
     acknowledged: false,
+    linger_ms: 1,
 };

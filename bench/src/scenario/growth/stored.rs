@@ -38,7 +38,7 @@ async fn one(sitting: &mut Sitting, events: u32) -> anyhow::Result<Point> {
     let bed = sitting.bed().await;
     let channels = (events / EACH).max(1);
     let events = channels * EACH;
-    pour(&bed, channels, u64::from(events))?;
+    pour(&bed, channels, u64::from(events)).await?;
     let mut persister = bed.start("persister").await;
     store(&bed, u64::from(events)).await;
     persister.terminate().await;
