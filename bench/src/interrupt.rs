@@ -3,23 +3,29 @@
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread;
 
-use nix::sys::signal::{SigSet, Signal};
+use tokio::runtime::Builder;
+use tokio::signal::ctrl_c;
+use tokio::signal::unix::{SignalKind, signal};
 
 static ASKED: AtomicBool = AtomicBool::new(false);
 
-/// Takes the signals over. To be called before anything else is started: threads inherit it.
+/// Takes the signals over. They are not blocked: what is started from here would inherit that.
 pub(crate) fn watch() -> anyhow::Result<()> {
-    let mut signals = SigSet::empty();
-    signals.add(Signal::SIGINT);
-    signals.add(Signal::SIGTERM);
-    signals.thread_block()?;
+    let runtime = Builder::new_current_thread().enable_all().build()?;
     thread::Builder::new()
         .name("signals".to_owned())
         .spawn(move || {
-            if signals.wait().is_ok() {
+            runtime.block_on(async {
+                let Ok(mut terminate) = signal(SignalKind::terminate()) else {
+                    return;
+                };
+                tokio::select! {
+                    _ = ctrl_c() => {}
+                    _ = terminate.recv() => {}
+                }
                 ASKED.store(true, Ordering::Relaxed);
                 eprintln!("stopping");
-            }
+            });
         })?;
     Ok(())
 }
