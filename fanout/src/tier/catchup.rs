@@ -12,10 +12,11 @@ use schemas::Channel;
 use tokio::{
     sync::mpsc,
     task::{Id, JoinError, JoinSet},
+    time::sleep,
 };
 use tokio_util::sync::CancellationToken;
 
-use super::{Tiers, states::States};
+use super::{Tiers, readers::PARKED, states::States};
 use crate::{
     chunk::{Chunk, Gap},
     event::Delivered,
@@ -102,6 +103,7 @@ impl Dispatcher {
     async fn run(mut self, mut incoming: mpsc::Receiver<Fetch>, stop: CancellationToken) {
         let mut workers = JoinSet::new();
         loop {
+            let parked = self.tiers.scanner.readers.any_parked();
             tokio::select! {
                 () = stop.cancelled() => return,
                 Some(turned) = workers.join_next_with_id(), if !workers.is_empty() => {
@@ -116,6 +118,7 @@ impl Dispatcher {
                     }
                     None => return,
                 },
+                () = sleep(PARKED), if parked && workers.is_empty() => self.tiers.scanner.readers.unpark(),
             }
             self.begin(&mut workers);
         }

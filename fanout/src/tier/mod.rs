@@ -3,6 +3,7 @@
 mod catchup;
 mod folded;
 mod page;
+mod readers;
 mod resolve;
 mod scan;
 mod state;

@@ -1,10 +1,6 @@
 //! A bounded pool of log readers: reads a range of one partition once, for everybody who waits for it.
 
-use std::{
-    ops::ControlFlow,
-    sync::{Arc, Mutex, PoisonError},
-    time::Duration,
-};
+use std::{ops::ControlFlow, sync::Arc, time::Duration};
 
 use broker::{Fetched, Log, PinWatch, Reader, Record, Standing};
 use schemas::{Decoder, Event, Incoming, Undecoded};
@@ -13,11 +9,13 @@ use tokio::{
     time::{Instant, timeout_at},
 };
 
-use super::SchemaPort;
+use super::{SchemaPort, readers::Readers};
 use crate::{metrics::CatchUpMetrics, place::Place};
 
 /// Readers that may scan for one purpose at the same time on this node.
 const SCANS_MAX: usize = 4;
+/// How many kinds of scans there are.
+const PURPOSES: usize = 3;
 /// How long the first records of a scan may take at least.
 const FIRST: Duration = Duration::from_secs(3);
 /// Records taken from a reader at once; after that the live traffic of the node has its turn.
@@ -58,13 +56,12 @@ pub(crate) struct Scanned {
 
 /// The pool. Decodes like every other reader: undecodable records are void for everybody.
 pub(crate) struct Scanner {
-    log: Log,
     decoder: Arc<Decoder>,
     schemas: SchemaPort,
     metrics: CatchUpMetrics,
     watch: PinWatch,
-    permits: [Semaphore; 3],
-    idle: Mutex<Vec<Reader>>,
+    permits: [Semaphore; PURPOSES],
+    pub(super) readers: Readers,
 }
 
 impl std::fmt::Debug for Scanner {
@@ -82,13 +79,12 @@ impl Scanner {
         watch: PinWatch,
     ) -> Self {
         Self {
-            log,
+            readers: Readers::new(log, SCANS_MAX * PURPOSES),
             decoder,
             schemas,
             metrics,
             watch,
-            permits: [(); 3].map(|()| Semaphore::new(SCANS_MAX)),
-            idle: Mutex::new(Vec::new()),
+            permits: [(); PURPOSES].map(|()| Semaphore::new(SCANS_MAX)),
         }
     }
 
@@ -143,23 +139,26 @@ impl Scanner {
             .map_err(|_| ScanError::Late(from))?
             .map_err(|e| ScanError::Away(e.to_string()))?;
         self.metrics.scans.inc();
-        let mut reader = self.reader()?;
-        reader
-            .assign(&place.topic, place.partition, from)
-            .map_err(|e| ScanError::Away(e.to_string()))?;
+        let taken = self.readers.take(place, from);
+        let (mut reader, mut rest) = taken.map_err(|e| ScanError::Away(e.to_string()))?;
         while !span.is_over() {
-            let batch = match timeout_at(deadline, reader.next(BATCH)).await {
-                Ok(batch) => batch.map_err(|e| ScanError::Away(e.to_string()))?,
-                Err(_) => {
-                    self.give_back(reader, place);
-                    return Err(ScanError::Late(span.position));
+            let batch = if !rest.is_empty() {
+                std::mem::take(&mut rest)
+            } else {
+                match timeout_at(deadline, reader.next(BATCH)).await {
+                    Ok(batch) => batch.map_err(|e| ScanError::Away(e.to_string()))?,
+                    Err(_) => {
+                        self.give_back(purpose, reader, place, (span.position, Vec::new()));
+                        return Err(ScanError::Late(span.position));
+                    }
                 }
             };
             self.metrics.scanned.inc_by(batch.len() as u64);
             if !std::mem::replace(&mut begun, true) {
                 deadline = deadline.min(Instant::now() + turn);
             }
-            for fetched in batch {
+            let mut batch = batch.into_iter();
+            while let Some(fetched) = batch.next() {
                 let Some(record) = span.take(fetched)? else {
                     continue;
                 };
@@ -172,15 +171,30 @@ impl Scanner {
                         at_ms: record.timestamp_ms,
                     };
                     if visit(scanned).is_break() {
-                        self.give_back(reader, place);
+                        let rest = (span.position, batch.collect());
+                        self.give_back(purpose, reader, place, rest);
                         return Ok(span.position);
                     }
                 }
             }
             tokio::task::yield_now().await;
         }
-        self.give_back(reader, place);
+        self.readers.release(reader, place);
         Ok(to)
+    }
+
+    /// Gives a reader back that has not come to its end. Who catches up asks for what follows a moment later.
+    fn give_back(
+        &self,
+        purpose: Purpose,
+        reader: Reader,
+        place: &Place,
+        (next, rest): (i64, Vec<Fetched>),
+    ) {
+        match purpose {
+            Purpose::CatchUp => self.readers.park(reader, place, next, rest),
+            Purpose::Warm | Purpose::Search => self.readers.release(reader, place),
+        }
     }
 
     /// The event of a record; `None` when it is poison, which every reader passes over alike.
@@ -204,29 +218,6 @@ impl Scanner {
                 },
             }
         }
-    }
-
-    fn reader(&self) -> Result<Reader, ScanError> {
-        let idle = self
-            .idle
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner)
-            .pop();
-        match idle {
-            Some(reader) => Ok(reader),
-            None => self
-                .log
-                .reader()
-                .map_err(|e| ScanError::Away(e.to_string())),
-        }
-    }
-
-    fn give_back(&self, mut reader: Reader, place: &Place) {
-        reader.unassign(&place.topic, place.partition);
-        self.idle
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner)
-            .push(reader);
     }
 }
 

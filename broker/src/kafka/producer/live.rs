@@ -5,9 +5,10 @@ use std::time::Duration;
 
 use rdkafka::error::{KafkaError, RDKafkaErrorCode};
 use rdkafka::message::{Header, OwnedHeaders};
-use rdkafka::producer::{BaseRecord, Producer as _, ThreadedProducer};
+use rdkafka::producer::{BaseRecord, Producer as _};
 
 use super::answers::{Answers, State};
+use super::polled::Polled;
 use crate::delivery::{Limit, Overdue, delivery};
 use crate::kafka::config::KafkaConfig;
 use crate::kafka::error::append_error;
@@ -17,11 +18,9 @@ use crate::{Append, AppendError, BrokerError, Delivery};
 const FORGOTTEN: Duration = Duration::from_secs(3);
 
 pub(super) struct Live {
-    pub(super) producer: ThreadedProducer<Answers>,
+    pub(super) producer: Polled,
     pub(super) state: Arc<State>,
     delivery_timeout: Duration,
-    /// Gone when the producer has ended.
-    _alive: Arc<()>,
 }
 
 impl Live {
@@ -32,9 +31,8 @@ impl Live {
             .create_with_context(Answers(Arc::clone(&state)))
             .map_err(|error| BrokerError::Config(error.to_string()))?;
         Ok(Live {
-            producer,
+            producer: Polled::start(producer, state.alive())?,
             delivery_timeout: config.delivery_timeout,
-            _alive: state.alive(),
             state,
         })
     }

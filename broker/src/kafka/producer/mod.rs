@@ -10,6 +10,7 @@
 
 mod answers;
 mod live;
+mod polled;
 mod witness;
 
 use std::sync::{Arc, PoisonError, RwLock};
@@ -93,7 +94,7 @@ impl Producer {
         let Some(live) = live else { return Ok(()) };
         live.state.close();
         let flushed = flush(Arc::clone(&live), deadline).await;
-        // Dropping purges what is left (its deliveries resolve as unknown) and joins a thread.
+        // Dropping purges what is left (its deliveries resolve as unknown) and waits for that.
         let _ = tokio::task::spawn_blocking(move || drop(live)).await;
         flushed
     }
@@ -171,7 +172,7 @@ impl Drop for Shared {
     }
 }
 
-/// Drops a producer away from async threads and from its own thread: it purges, then joins.
+/// Drops a producer away from async threads and from its own thread: it purges, and waits for that.
 fn retire(live: Option<Arc<Live>>) {
     if let Some(live) = live {
         let _ = std::thread::Builder::new()

@@ -1,0 +1,147 @@
+//! Readers of the log between two scans. One that was reading for somebody who is catching up goes on holding its place
+//! and what it has read ahead: what follows is asked for a moment later, and to begin anew costs tens of milliseconds
+//! and a whole fetch.
+
+use std::{
+    sync::{Mutex, MutexGuard, PoisonError},
+    time::Duration,
+};
+
+use broker::{BrokerError, Fetched, Log, Reader};
+use tokio::time::Instant;
+
+use crate::place::Place;
+
+/// How long a reader holds its place after a scan.
+pub(crate) const PARKED: Duration = Duration::from_secs(1);
+/// So many records are read through rather than jumped over.
+const NEAR: i64 = 4_096;
+
+/// The readers that nobody uses right now.
+pub(super) struct Readers {
+    log: Log,
+    parked: Mutex<Vec<Parked>>,
+    parked_max: usize,
+}
+
+struct Parked {
+    reader: Reader,
+    at: Option<At>,
+}
+
+/// Where a parked reader stands.
+struct At {
+    place: Place,
+    /// The next record that it brings.
+    next: i64,
+    /// Taken from the reader and not handed out.
+    rest: Vec<Fetched>,
+    since: Instant,
+}
+
+impl Readers {
+    /// Keeps so many at most: as many as can be in use at once.
+    pub(super) fn new(log: Log, parked_max: usize) -> Readers {
+        Readers {
+            log,
+            parked: Mutex::default(),
+            parked_max,
+        }
+    }
+
+    /// A reader that stands at `from` of the place or little before it, and what it has to hand out first.
+    pub(super) fn take(
+        &self,
+        place: &Place,
+        from: i64,
+    ) -> Result<(Reader, Vec<Fetched>), BrokerError> {
+        let mut parked = self.parked();
+        let fits = |parked: &Parked| {
+            parked
+                .at
+                .as_ref()
+                .is_some_and(|at| at.leads_to(place, from))
+        };
+        if let Some(index) = parked.iter().position(fits) {
+            let found = parked.swap_remove(index);
+            let rest = found.at.map(|at| at.rest).unwrap_or_default();
+            return Ok((found.reader, rest));
+        }
+        // Else one that nobody will come back for, before one that somebody may.
+        let free = parked.iter().position(|parked| parked.at.is_none());
+        let free = free.or_else(|| parked.iter().position(Parked::is_old));
+        let free = free.map(|index| parked.swap_remove(index));
+        drop(parked);
+        let mut reader = match free {
+            Some(mut parked) => {
+                parked.leave();
+                parked.reader
+            }
+            None => self.log.reader()?,
+        };
+        reader.assign(&place.topic, place.partition, from)?;
+        Ok((reader, Vec::new()))
+    }
+
+    /// Keeps a reader where it stands, for a moment: it has yet to hand out `rest`, then what begins at `next`.
+    pub(super) fn park(&self, reader: Reader, place: &Place, next: i64, rest: Vec<Fetched>) {
+        let at = At {
+            place: place.clone(),
+            next,
+            rest,
+            since: Instant::now(),
+        };
+        let mut parked = self.parked();
+        parked.push(Parked {
+            reader,
+            at: Some(at),
+        });
+        if parked.len() > self.parked_max {
+            parked.swap_remove(0);
+        }
+    }
+
+    /// Keeps a reader that has come to its end.
+    pub(super) fn release(&self, mut reader: Reader, place: &Place) {
+        reader.unassign(&place.topic, place.partition);
+        self.parked().push(Parked { reader, at: None });
+    }
+
+    /// Whether readers hold places.
+    pub(super) fn any_parked(&self) -> bool {
+        self.parked().iter().any(|parked| parked.at.is_some())
+    }
+
+    /// Lets go of places that nobody came back to; to be called now and then while there are any.
+    pub(super) fn unpark(&self) {
+        for parked in self.parked().iter_mut().filter(|parked| parked.is_old()) {
+            parked.leave();
+        }
+    }
+
+    fn parked(&self) -> MutexGuard<'_, Vec<Parked>> {
+        self.parked.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Parked {
+    fn is_old(&self) -> bool {
+        let old = |at: &At| at.since.elapsed() >= PARKED;
+        self.at.as_ref().is_some_and(old)
+    }
+
+    fn leave(&mut self) {
+        if let Some(at) = self.at.take() {
+            self.reader.unassign(&at.place.topic, at.place.partition);
+        }
+    }
+}
+
+impl At {
+    /// Whether a scan from `from` may go on from here. What was read ahead longer ago may not be what the log holds.
+    fn leads_to(&self, place: &Place, from: i64) -> bool {
+        self.place == *place
+            && (self.next..=self.next + NEAR).contains(&from)
+            && self.since.elapsed() < PARKED
+    }
+}
