@@ -1,5 +1,5 @@
 # The two commands of a new machine: `make run` and `make test`. Both install what they need.
-.PHONY: help run build test torture planted instructions check fmt image
+.PHONY: help run build test torture planted bench bench-smoke instructions check fmt image
 
 ARGS ?=
 
@@ -9,6 +9,8 @@ help:
 	@echo 'make torture real processes under faults for ten minutes, and a judge (ARGS="--duration 1h"; docs/TORTURE.md)'
 	@echo 'make planted shows that the judge finds every mistake that can be planted'
 	@echo 'make instructions  counts what the hot pure parts cost, against micro/instructions.txt (ARGS=--write: makes that the figures)'
+	@echo 'make bench   the benchmark, quarter of an hour and more (ARGS="--only idle,rooms-200x5-10"; bench/RESULTS.md)'
+	@echo 'make bench-smoke  the same, small and short: that it works and nothing is lost'
 	@echo 'make check   the quick loop: format, lints, unit tests; no servers'
 	@echo 'make image   the container image of docker-compose.yml'
 
@@ -33,6 +35,17 @@ planted:
 	@scripts/need.sh test
 	@cargo build --locked -p rivermouth --features planted --bin rivermouth-planted
 	@ulimit -n $$(ulimit -Hn); cargo test --locked -p torture --features planted --test planted $(ARGS) -- --test-threads 2
+
+bench:
+	@scripts/need.sh test
+	@cargo build --locked --release -p rivermouth -p bench
+	@target/release/rivermouth bench run $(ARGS)
+
+bench-smoke:
+	@scripts/need.sh test
+	@cargo build --locked -p rivermouth -p bench
+	@target/debug/rivermouth bench run --binary target/debug/rivermouth --results target/bench/smoke.json \
+	  --divide 50 --time 0.7 --warm-up 0.3 --repeats 1 $(ARGS)
 
 instructions:
 	@scripts/need.sh instructions

@@ -84,6 +84,8 @@ impl fmt::Display for Point {
 pub struct Results {
     path: PathBuf,
     kept: Kept,
+    /// Void measurements of this sitting.
+    void: Vec<String>,
 }
 
 /// What the file holds.
@@ -155,11 +157,21 @@ impl Results {
                 machine: Machine::look(),
                 points,
             },
+            void: Vec::new(),
         })
     }
 
     /// Keeps a measurement, in place of an older one of the same scenario, server and repeat.
     pub fn add(&mut self, point: Point) -> anyhow::Result<()> {
+        if !point.wrong.nothing() {
+            let Point {
+                scenario,
+                engine,
+                wrong,
+                ..
+            } = &point;
+            self.void.push(format!("{scenario} of {engine}: {wrong}"));
+        }
         self.kept.replace(point);
         if let Some(dir) = self.path.parent() {
             std::fs::create_dir_all(dir)?;
@@ -168,16 +180,9 @@ impl Results {
             .with_context(|| format!("writing {}", self.path.display()))
     }
 
-    /// An error when anything was wrong in any measurement.
+    /// An error when anything was wrong in any measurement of this sitting.
     pub fn void(&self) -> anyhow::Result<()> {
-        let void: Vec<String> = self
-            .kept
-            .points
-            .iter()
-            .filter(|point| !point.wrong.nothing())
-            .map(|point| format!("{} of {}: {}", point.scenario, point.engine, point.wrong))
-            .collect();
-        anyhow::ensure!(void.is_empty(), "void: {}", void.join("; "));
+        anyhow::ensure!(self.void.is_empty(), "void: {}", self.void.join("; "));
         Ok(())
     }
 }

@@ -170,7 +170,11 @@ pub(super) async fn reads(node: &Node) -> anyhow::Result<f64> {
 
 /// A node's metrics without labels.
 pub(super) async fn metrics(node: &Node) -> anyhow::Result<BTreeMap<String, f64>> {
-    let answer = node.admin().get("/metrics").await?;
+    let answer = match node.admin().get("/metrics").await {
+        Ok(answer) => answer,
+        // The connection of the question before has grown old while the load ran.
+        Err(_) => node.admin().get("/metrics").await?,
+    };
     let text = String::from_utf8(answer.body.to_vec())?;
     let lines = text.lines().filter(|line| !line.starts_with('#'));
     let pairs = lines.filter_map(|line| line.rsplit_once(' '));
