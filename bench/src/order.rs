@@ -142,6 +142,11 @@ impl Channel {
         }
     }
 
+    /// Whether nobody has to get anything.
+    pub fn is_nobodys(&self) -> bool {
+        self.members == 0
+    }
+
     /// Events that every member has.
     pub fn complete(&self) -> u64 {
         self.complete

@@ -47,6 +47,14 @@ impl Point {
         }
     }
 
+    /// With what was wrong, in numbers and in words.
+    #[must_use]
+    pub fn checked(mut self, wrong: Wrong, complaints: &[String]) -> Point {
+        self.wrong = wrong;
+        self.complaints = complaints.to_vec();
+        self
+    }
+
     /// With one more.
     #[must_use]
     pub fn with(mut self, name: &str, value: f64) -> Point {

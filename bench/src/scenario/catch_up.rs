@@ -106,7 +106,7 @@ async fn read(bed: &Bed, scenario: &str, readers: u32, events: u32) -> anyhow::R
     let (took, cpu) = (started.elapsed(), cpu_of(pid)? - before);
     let (wrong, complaints) = load.wrong();
     let deliveries = f64::from(readers) * f64::from(events);
-    let mut point = Point::new(&format!("{scenario}-{readers}"), Engine::Rivermouth.name())
+    let point = Point::new(&format!("{scenario}-{readers}"), Engine::Rivermouth.name())
         .with("events_per_s", deliveries / took.as_secs_f64())
         .with("server_us_per_event", micros(cpu) / deliveries)
         .with("seconds", took.as_secs_f64())
@@ -114,8 +114,7 @@ async fn read(bed: &Bed, scenario: &str, readers: u32, events: u32) -> anyhow::R
             "reads_of_log_and_tables",
             super::reconnect::reads(&node).await?,
         );
-    point.wrong = wrong;
-    point.complaints = complaints.to_vec();
+    let point = point.checked(wrong, complaints);
     node.terminate().await;
     Ok(point)
 }

@@ -41,7 +41,7 @@ pub(super) async fn take(sitting: &mut Sitting) -> anyhow::Result<Vec<Point>> {
         let connected = load.connect(crowd, Storm::default())?;
         let cpu = cpu_of(pid)? - before;
         let each = &connected.each;
-        let mut point = Point::new("connect-storm", engine.name())
+        let point = Point::new("connect-storm", engine.name())
             .with(
                 "connects_per_s",
                 f64::from(clients) / connected.took.as_secs_f64(),
@@ -49,8 +49,8 @@ pub(super) async fn take(sitting: &mut Sitting) -> anyhow::Result<Vec<Point>> {
             .with("server_us_per_connect", micros(cpu) / f64::from(clients))
             .with("p50_ms", each.value_at_quantile(0.5) as f64 / 1e6)
             .with("p99_ms", each.value_at_quantile(0.99) as f64 / 1e6);
-        point.wrong = load.wrong().0;
-        points.push(point);
+        let (wrong, complaints) = load.wrong();
+        points.push(point.checked(wrong, complaints));
     }
     Ok(points)
 }

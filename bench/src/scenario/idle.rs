@@ -57,15 +57,15 @@ pub(super) async fn take(sitting: &mut Sitting) -> anyhow::Result<Vec<Point>> {
         load.idle(hold)?;
         let cpu = cpu_of(pid)? - before;
         let count = f64::from(clients);
-        let mut point = Point::new("idle", engine.name())
+        let point = Point::new("idle", engine.name())
             .with("kib_per_connection", memory as f64 / count)
             .with("slab_kib_per_connection_both_ends", slab as f64 / count)
             .with(
                 "cpu_us_per_connection_s",
                 micros(cpu) / count / hold.as_secs_f64(),
             );
-        point.wrong = load.wrong().0;
-        points.push(point);
+        let (wrong, complaints) = load.wrong();
+        points.push(point.checked(wrong, complaints));
     }
     Ok(points)
 }

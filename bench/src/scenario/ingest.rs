@@ -100,7 +100,8 @@ async fn http(sitting: &mut Sitting) -> anyhow::Result<Point> {
 fn figures(scenario: &str, run: &Run) -> Point {
     let cpu = run.cpu_of("server");
     let acknowledged = run.acknowledged.max(1) as f64;
-    let mut point = Point::new(scenario, Engine::Rivermouth.name())
+    Point::new(scenario, Engine::Rivermouth.name())
+        .checked(run.wrong, &run.complaints)
         .with("acknowledged_per_s", acknowledged / run.time.as_secs_f64())
         .with("server_us_per_event", micros(cpu) / acknowledged)
         .with(
@@ -108,8 +109,5 @@ fn figures(scenario: &str, run: &Run) -> Point {
             cpu.as_secs_f64() / run.time.as_secs_f64() * 100.0,
         )
         .with("p50_ms", run.last.value_at_quantile(0.5) as f64 / 1e6)
-        .with("p99_ms", run.last.value_at_quantile(0.99) as f64 / 1e6);
-    point.wrong = run.wrong;
-    point.complaints.clone_from(&run.complaints);
-    point
+        .with("p99_ms", run.last.value_at_quantile(0.99) as f64 / 1e6)
 }

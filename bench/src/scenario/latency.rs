@@ -65,8 +65,7 @@ pub(super) async fn take(sitting: &mut Sitting) -> anyhow::Result<Vec<Point>> {
             .with(&format!("kafka_{name}_ms"), theirs)
             .with(&format!("added_{name}_ms"), ours - theirs);
     }
-    point.wrong = run.wrong;
-    point.complaints.clone_from(&run.complaints);
+
     Ok(vec![figures(point, &run)])
 }
 

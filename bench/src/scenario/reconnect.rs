@@ -71,7 +71,7 @@ async fn one(sitting: &mut Sitting, engine: Engine) -> anyhow::Result<Point> {
     let cpu = cpu_of(pid)? - before.0;
     let reads = reads(node).await? - before.1;
     let count = f64::from(clients);
-    let mut point = Point::new("reconnect-storm", engine.name())
+    let point = Point::new("reconnect-storm", engine.name())
         .with("resumes_per_s", count / took.as_secs_f64())
         .with("resumes_per_cpu_s", count / cpu.as_secs_f64())
         .with("server_us_per_resume", micros(cpu) / count)
@@ -81,9 +81,7 @@ async fn one(sitting: &mut Sitting, engine: Engine) -> anyhow::Result<Point> {
         )
         .with("reads_of_log_and_tables", reads);
     let (wrong, complaints) = load.wrong();
-    point.wrong = wrong;
-    point.complaints = complaints.to_vec();
-    Ok(point)
+    Ok(point.checked(wrong, complaints))
 }
 
 /// The members of some channels, each of which has a group.

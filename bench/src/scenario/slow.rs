@@ -69,7 +69,7 @@ pub(super) async fn take(sitting: &mut Sitting) -> anyhow::Result<Vec<Point>> {
         load.set_reading(stuck, true);
         load.drain(&groups, Duration::from_secs(60))?;
         let quantile = |run: &crate::load::Run, q| run.latency.value_at_quantile(q) as f64 / 1e6;
-        let mut point = Point::new("slow-readers", engine.name())
+        let point = Point::new("slow-readers", engine.name())
             .with("alone_p50_ms", quantile(&alone, 0.5))
             .with("alone_p99_ms", quantile(&alone, 0.99))
             .with("beside_p50_ms", quantile(&beside, 0.5))
@@ -79,9 +79,7 @@ pub(super) async fn take(sitting: &mut Sitting) -> anyhow::Result<Vec<Point>> {
                 quantile(&beside, 0.99) / quantile(&alone, 0.99),
             );
         let (wrong, complaints) = load.wrong();
-        point.wrong = wrong;
-        point.complaints = complaints.to_vec();
-        points.push(point);
+        points.push(point.checked(wrong, complaints));
     }
     Ok(points)
 }

@@ -36,8 +36,7 @@ async fn one(sitting: &mut Sitting, shape: &Shape, engine: Engine) -> anyhow::Re
     let mut running = engine.start(sitting, wish).await?;
     let run = traffic(sitting, shape, &mut running)?;
     let mut point = Point::new(shape.name, engine.name());
-    point.wrong = run.wrong;
-    point.complaints.clone_from(&run.complaints);
+
     point.foreign_percent = engine.is_alone().then_some(run.foreign_percent);
     Ok(figures(point, &run))
 }
@@ -138,9 +137,14 @@ pub(super) fn figures(point: Point, run: &Run) -> Point {
     let cpu = run.cpu_of("server");
     let ms = |ns: u64| ns as f64 / 1e6;
     point
+        .checked(run.wrong, &run.complaints)
         .with("deliveries_per_s", run.deliveries as f64 / seconds)
         .with("published_per_s", run.published as f64 / seconds)
         .with("server_us_per_delivery", micros(cpu) / deliveries)
+        .with(
+            "server_us_per_event",
+            micros(cpu) / run.published.max(1) as f64,
+        )
         .with("deliveries_per_cpu_s", deliveries / cpu.as_secs_f64())
         .with("server_cpu_percent", cpu.as_secs_f64() / seconds * 100.0)
         .with(

@@ -145,3 +145,104 @@ impl At {
             && self.since.elapsed() < PARKED
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use broker::{Append, EmbeddedConfig, TopicSpec};
+
+    use super::*;
+
+    const TOPIC: &str = "events";
+
+    async fn log(dir: &std::path::Path, records: i64) -> Log {
+        let log = Log::embedded(EmbeddedConfig::new(dir)).await.unwrap();
+        let spec = TopicSpec {
+            name: TOPIC.to_owned(),
+            partitions: 1,
+            replication: -1,
+            retention_ms: None,
+            retention_bytes: None,
+            compact: false,
+        };
+        log.ensure_topics(&[spec], true).await.unwrap();
+        for _ in 0..records {
+            let record = Append {
+                topic: TOPIC.into(),
+                partition: 0,
+                key: None,
+                headers: Vec::new(),
+                value: Some("x".into()),
+            };
+            log.append(record).unwrap().await.unwrap();
+        }
+        log
+    }
+
+    async fn offsets(reader: &mut Reader, rest: Vec<Fetched>, wanted: usize) -> Vec<i64> {
+        let mut seen = Vec::new();
+        let mut batch = rest;
+        while seen.len() < wanted {
+            if batch.is_empty() {
+                batch = reader.next(2).await.unwrap();
+            }
+            seen.extend(batch.drain(..).filter_map(|fetched| match fetched {
+                Fetched::Record(record) => Some(record.offset),
+                _ => None,
+            }));
+        }
+        seen
+    }
+
+    #[tokio::test]
+    async fn who_comes_back_in_time_goes_on_where_its_reader_stands() {
+        let dir = tempfile::tempdir().unwrap();
+        let readers = Readers::new(log(dir.path(), 8).await, 4);
+        let place = Place {
+            topic: TOPIC.into(),
+            partition: 0,
+        };
+        let (mut reader, rest) = readers.take(&place, 0).unwrap();
+        let mut batch = reader.next(3).await.unwrap();
+        assert!(rest.is_empty() && batch.len() == 3);
+        readers.park(reader, &place, 1, batch.split_off(1));
+        assert!(readers.any_parked());
+        let (mut reader, rest) = readers.take(&place, 1).unwrap();
+        assert_eq!(offsets(&mut reader, rest, 7).await, [1, 2, 3, 4, 5, 6, 7]);
+        assert!(!readers.any_parked());
+    }
+
+    #[tokio::test]
+    async fn who_asks_for_another_place_gets_what_lies_there() {
+        let dir = tempfile::tempdir().unwrap();
+        let readers = Readers::new(log(dir.path(), 8).await, 4);
+        let place = Place {
+            topic: TOPIC.into(),
+            partition: 0,
+        };
+        let (mut reader, _) = readers.take(&place, 4).unwrap();
+        let batch = reader.next(2).await.unwrap();
+        readers.park(reader, &place, 4, batch);
+        let (mut reader, rest) = readers.take(&place, 2).unwrap();
+        assert!(rest.is_empty(), "what was read ahead lies behind it");
+        assert_eq!(offsets(&mut reader, rest, 6).await, [2, 3, 4, 5, 6, 7]);
+    }
+
+    #[test]
+    fn what_was_read_ahead_is_not_believed_for_long() {
+        let place = Place {
+            topic: TOPIC.into(),
+            partition: 0,
+        };
+        let at = |since| At {
+            place: place.clone(),
+            next: 10,
+            rest: Vec::new(),
+            since,
+        };
+        let now = Instant::now();
+        assert!(at(now).leads_to(&place, 10) && at(now).leads_to(&place, 10 + NEAR));
+        assert!(!at(now).leads_to(&place, 9) && !at(now).leads_to(&place, 11 + NEAR));
+        let old = now.checked_sub(PARKED).unwrap();
+        assert!(!at(old).leads_to(&place, 10));
+    }
+}

@@ -75,11 +75,10 @@ async fn one(sitting: &mut Sitting, engine: Engine, channels: u32) -> anyhow::Re
     };
     let run = load.run(&traffic, &mut Way::Kafka(kafka), &running.watched)?;
     let after = private_kib(pid)?.saturating_sub(memory);
-    let mut point = Point::new(&format!("growth-channels-{channels}"), engine.name())
+    let point = Point::new(&format!("growth-channels-{channels}"), engine.name())
         .with("kib_per_channel", joined as f64 / f64::from(channels))
         .with("mib", after as f64 / 1024.0)
         .with("join_s", connected.took.as_secs_f64());
-    point.wrong = run.wrong;
-    point.complaints.clone_from(&run.complaints);
+
     Ok(figures(point, &run))
 }

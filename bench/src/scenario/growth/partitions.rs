@@ -43,14 +43,13 @@ pub(in super::super) async fn take(sitting: &mut Sitting) -> anyhow::Result<Vec<
         let idle = cpu_of(pid)? - before;
         let run = traffic(sitting, &shape, &mut running)?;
         let name = format!("{}-{partitions}", shape.name);
-        let mut point = Point::new(&name, Engine::RivermouthKafka.name())
+        let point = Point::new(&name, Engine::RivermouthKafka.name())
             .with("mib", memory as f64 / 1024.0)
             .with(
                 "idle_cpu_us_per_s",
                 micros(idle) / quiet.max(Duration::from_millis(1)).as_secs_f64(),
             );
-        point.wrong = run.wrong;
-        point.complaints.clone_from(&run.complaints);
+
         points.push(figures(point, &run));
     }
     Ok(points)

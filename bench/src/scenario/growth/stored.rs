@@ -65,7 +65,7 @@ async fn one(sitting: &mut Sitting, events: u32) -> anyhow::Result<Point> {
     let paged = cpu_of(pid)? - before;
     let (caught_up, took) = whole_past(&bed, address(&node)?, channels)?;
     node.terminate().await;
-    let mut point = Point::new(
+    let point = Point::new(
         &format!("growth-stored-{events}"),
         Engine::Rivermouth.name(),
     )
@@ -74,8 +74,7 @@ async fn one(sitting: &mut Sitting, events: u32) -> anyhow::Result<Point> {
     .with("page_p99_ms", pages.value_at_quantile(0.99) as f64 / 1e6)
     .with("server_us_per_page", micros(paged) / f64::from(PAGES))
     .with("catch_up_1000_ms", took.as_secs_f64() * 1e3);
-    (point.wrong, point.complaints) = (caught_up.0, caught_up.1);
-    Ok(point)
+    Ok(point.checked(caught_up.0, &caught_up.1))
 }
 
 /// Some channel, another one for each number.
