@@ -129,13 +129,13 @@ impl Channel {
         true
     }
 
+    /// An event that is not the one whose turn it is: another member had it elsewhere, or this one has it already.
     fn unexpected(&self, position: Position, mark: Mark, wrong: &mut Wrong) {
         let behind = usize::try_from(position.0 - self.complete).unwrap_or(usize::MAX);
-        let before = self.open.iter().take(behind);
-        let seen = before
-            .rev()
-            .any(|open| (open.sender, open.number) == (mark.sender, mark.number));
-        if seen {
+        let mut ahead = self.open.iter().skip(behind);
+        let to_come = ahead.any(|open| (open.sender, open.number) == (mark.sender, mark.number));
+        let next = self.next.get(&mark.sender).copied().unwrap_or_default();
+        if mark.number < next && !to_come {
             wrong.doubled += 1;
         } else {
             wrong.disagreed += 1;
