@@ -12,7 +12,8 @@ pub(super) fn all(kept: &Kept) -> Vec<(&'static str, String)> {
         ("targets", targets(kept)),
         ("shapes", shapes(kept)),
         ("connections", connections(kept)),
-        ("ours", ours(kept)),
+        ("growth", rest(kept, true)),
+        ("ours", rest(kept, false)),
     ]
 }
 
@@ -156,8 +157,25 @@ fn connections(kept: &Kept) -> String {
     table
 }
 
-/// Everything else, figure by figure.
-fn ours(kept: &Kept) -> String {
+/// The figures that growth is about.
+const GROWING: [&str; 13] = [
+    "catch_up_1000_ms",
+    "idle_cpu_us_per_s",
+    "join_s",
+    "kib_per_channel",
+    "mib",
+    "p50_ms",
+    "p99_ms",
+    "page_p50_ms",
+    "page_p99_ms",
+    "server_us_per_delivery",
+    "server_us_per_event",
+    "server_us_per_page",
+    "start_s",
+];
+
+/// Everything else, figure by figure: what grows, or what does not.
+fn rest(kept: &Kept, growth: bool) -> String {
     let mut seen: Vec<(&str, &str)> = Vec::new();
     let mut table =
         "| scenario | server | figures: median (least–most) |\n|---|---|---|\n".to_owned();
@@ -167,13 +185,15 @@ fn ours(kept: &Kept) -> String {
     };
     for point in &kept.points {
         let key = (point.scenario.as_str(), point.engine.as_str());
-        if elsewhere(key.0) || seen.contains(&key) {
+        let grows = key.0.starts_with("growth-");
+        if elsewhere(key.0) || grows != growth || seen.contains(&key) {
             continue;
         }
         seen.push(key);
         let figures: Vec<String> = point
             .figures
             .keys()
+            .filter(|figure| !growth || GROWING.contains(&figure.as_str()))
             .map(|figure| format!("{figure} {}", spread(kept.median(key.0, key.1, figure))))
             .collect();
         let _ = writeln!(table, "| {} | {} | {} |", key.0, key.1, figures.join("; "));

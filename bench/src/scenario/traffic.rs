@@ -31,7 +31,11 @@ async fn one(sitting: &mut Sitting, shape: &Shape, engine: Engine) -> anyhow::Re
         users: members + PUBLISHERS,
         acknowledged: false,
         // A broker that syncs every request to its disk gets no more than it can take.
-        linger_ms: if shape.events_per_s() > 2000.0 { 10 } else { 1 },
+        linger_ms: if shape.events_per_s() >= 2000.0 {
+            10
+        } else {
+            1
+        },
     };
     let mut running = engine.start(sitting, wish).await?;
     let run = traffic(sitting, shape, &mut running)?;

@@ -40,7 +40,7 @@ pub(in crate::scenario) async fn take(sitting: &mut Sitting) -> anyhow::Result<V
         ensure!(output.status.success(), "{count} records: void");
         let figures: Value = serde_json::from_slice(&output.stdout)?;
         let figures = figures.as_object().context("no figures")?;
-        let point = Point::new("embedded", &format!("{records} records"));
+        let point = Point::new("embedded", &format!("{count} records"));
         points.push(figures.iter().fold(point, |point, (name, value)| {
             point.with(name, value.as_f64().unwrap_or(f64::NAN))
         }));

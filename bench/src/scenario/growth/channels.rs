@@ -36,7 +36,7 @@ async fn one(sitting: &mut Sitting, engine: Engine, channels: u32) -> anyhow::Re
     let wish = Wish {
         users: clients,
         acknowledged: false,
-        linger_ms: 1,
+        linger_ms: 10,
     };
     let mut running = engine.start(sitting, wish).await?;
     let pid = running.watched[0].pid;

@@ -33,7 +33,7 @@ pub(in super::super) async fn take(sitting: &mut Sitting) -> anyhow::Result<Vec<
         let wish = Wish {
             users: shape.channels * shape.members,
             acknowledged: false,
-            linger_ms: 1,
+            linger_ms: 10,
         };
         let mut running = fanout(bed, wish, true).await?;
         let pid = running.watched[0].pid;

@@ -26,7 +26,7 @@ pub(in super::super) async fn take(sitting: &mut Sitting) -> anyhow::Result<Vec<
             let wish = Wish {
                 users: members,
                 acknowledged: false,
-                linger_ms: 1,
+                linger_ms: 10,
             };
             let mut running = engine.start(sitting, wish).await?;
             let run = traffic(sitting, &shape, &mut running)?;
