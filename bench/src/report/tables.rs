@@ -44,6 +44,7 @@ fn short(value: f64) -> String {
 fn spread(median: Option<Median>) -> String {
     match median {
         None => "–".to_owned(),
+        Some(Median { least, value, most }) if least >= most => short(value),
         Some(Median { least, value, most }) => {
             format!("{} ({}–{})", short(value), short(least), short(most))
         }

@@ -3,7 +3,7 @@
 use std::rc::Rc;
 use std::time::{Duration, Instant};
 
-use testbed::{Bed, Node, until};
+use testbed::{Bed, Node};
 
 use super::Sitting;
 use super::engine::{Engine, address};
@@ -32,7 +32,7 @@ pub(super) async fn take(sitting: &mut Sitting) -> anyhow::Result<Vec<Point>> {
         points.push(read(&bed, "catch-up-kafka", readers, events).await?);
     }
     let mut persister = bed.start("persister").await;
-    store(&bed, u64::from(events)).await;
+    store(&bed, u64::from(events)).await?;
     for partition in 0..4 {
         let question = format!(
             "select coalesce(max(next_offset), 0) from rivermouth.offsets join rivermouth.topics using (topic_id) \
@@ -69,16 +69,21 @@ pub(super) async fn pour(bed: &Bed, channels: u32, events: u64) -> anyhow::Resul
     kafka.flush()
 }
 
-/// Waits until so many rows are stored.
-pub(super) async fn store(bed: &Bed, events: u64) {
-    until("everything to be stored", || async {
-        let stored = bed
-            .database()
-            .number("select count(*) from rivermouth.events")
-            .await;
-        (stored as u64 >= events).then_some(())
-    })
-    .await;
+/// Waits until so many rows are stored, as long as a slow machine may take.
+pub(super) async fn store(bed: &Bed, events: u64) -> anyhow::Result<()> {
+    let deadline = Instant::now() + Duration::from_secs(60 + events / 5_000);
+    loop {
+        let question = "select count(*) from rivermouth.events";
+        let stored = bed.database().number(question).await.unsigned_abs();
+        if stored >= events {
+            return Ok(());
+        }
+        anyhow::ensure!(
+            Instant::now() < deadline,
+            "only {stored} of {events} are stored"
+        );
+        tokio::time::sleep(Duration::from_millis(200)).await;
+    }
 }
 
 async fn read(bed: &Bed, scenario: &str, readers: u32, events: u32) -> anyhow::Result<Point> {

@@ -40,7 +40,7 @@ async fn one(sitting: &mut Sitting, events: u32) -> anyhow::Result<Point> {
     let events = channels * EACH;
     pour(&bed, channels, u64::from(events)).await?;
     let mut persister = bed.start("persister").await;
-    store(&bed, u64::from(events)).await;
+    store(&bed, u64::from(events)).await?;
     persister.terminate().await;
 
     let pinned = Pinned::to(SERVER_CPU)?;
