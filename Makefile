@@ -9,7 +9,7 @@ help:
 	@echo 'make torture real processes under faults for ten minutes, and a judge (ARGS="--duration 1h"; docs/TORTURE.md)'
 	@echo 'make planted shows that the judge finds every mistake that can be planted'
 	@echo 'make instructions  counts what the hot pure parts cost, against micro/instructions.txt (ARGS=--write: makes that the figures)'
-	@echo 'make bench   the benchmark, quarter of an hour and more (ARGS="--only idle,rooms-200x5-10"; bench/RESULTS.md)'
+	@echo 'make bench   the benchmark, more than an hour (ARGS="--only idle,rooms-200x5-10"; bench/RESULTS.md)'
 	@echo 'make bench-smoke  the same, small and short: that it works and nothing is lost'
 	@echo 'make check   the quick loop: format, lints, unit tests; no servers'
 	@echo 'make image   the container image of docker-compose.yml'

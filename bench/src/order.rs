@@ -45,15 +45,6 @@ impl Wrong {
     pub fn nothing(&self) -> bool {
         *self == Wrong::default()
     }
-
-    /// Adds what another part has seen.
-    pub fn add(&mut self, other: Wrong) {
-        self.lost += other.lost;
-        self.doubled += other.doubled;
-        self.misordered += other.misordered;
-        self.disagreed += other.disagreed;
-        self.complaints += other.complaints;
-    }
 }
 
 impl fmt::Display for Wrong {

@@ -1,4 +1,4 @@
-//! The client's side of a WebSocket (RFC 6455), as cheap as a load generator needs it: nothing of a frame is copied.
+//! WebSocket (RFC 6455) as cheap as a load generator and a reference server need it: what a client reads is not copied.
 
 /// What a server may send in one frame at most before it counts as broken.
 const FRAME_MAX: u64 = 64 << 20;
@@ -74,19 +74,11 @@ pub fn frame(bytes: &[u8]) -> Result<Option<Frame<'_>>, String> {
         10 => Kind::Pong,
         other => return Err(format!("a frame with opcode {other}")),
     };
-    if second & 0x80 != 0 {
+    if second & MASKED != 0 {
         return Err("a masked frame of a server".to_owned());
     }
-    let (length, head) = match second & 0x7f {
-        126 => match rest {
-            [a, b, ..] => (u64::from(u16::from_be_bytes([*a, *b])), 4),
-            _ => return Ok(None),
-        },
-        127 => match rest.first_chunk::<8>() {
-            Some(length) => (u64::from_be_bytes(*length), 10),
-            None => return Ok(None),
-        },
-        short => (u64::from(short), 2),
+    let Some((length, head)) = length(*second, rest) else {
+        return Ok(None);
     };
     if length > FRAME_MAX {
         return Err(format!("a frame of {length} bytes"));
@@ -110,21 +102,64 @@ pub const PONG: u8 = 10;
 /// are none here.
 pub fn write(opcode: u8, payload: &[u8], into: &mut Vec<u8>) {
     const MASK: [u8; 4] = [0x1d, 0x5a, 0xc3, 0x77];
+    head(opcode, MASKED, payload.len(), into);
+    into.extend_from_slice(&MASK);
+    into.extend(mask(payload, MASK));
+}
+
+/// Appends a text frame as a server sends it.
+pub fn write_unmasked(payload: &[u8], into: &mut Vec<u8>) {
+    head(TEXT, 0, payload.len(), into);
+    into.extend_from_slice(payload);
+}
+
+/// A client's frame at the beginning of `bytes`: its opcode and the bytes it takes, its payload put into `payload`. None
+/// while it is not complete.
+pub fn unmask(bytes: &[u8], payload: &mut Vec<u8>) -> Option<(u8, usize)> {
+    let [first, second, rest @ ..] = bytes else {
+        return None;
+    };
+    let (length, head) = length(*second & !MASKED, rest)?;
+    let start = head + 4;
+    let end = start.checked_add(usize::try_from(length).ok()?)?;
+    let key = *bytes.get(head..)?.first_chunk::<4>()?;
+    let masked = bytes.get(start..end)?;
+    payload.clear();
+    payload.extend(mask(masked, key));
+    Some((first & 0x0f, end))
+}
+
+/// Set in the second byte of a frame that is masked.
+const MASKED: u8 = 0x80;
+
+fn mask(payload: &[u8], key: [u8; 4]) -> impl Iterator<Item = u8> {
+    let key = key.into_iter().cycle();
+    payload.iter().zip(key).map(|(byte, key)| byte ^ key)
+}
+
+/// The beginning of an unfragmented frame up to its length.
+fn head(opcode: u8, masked: u8, length: usize, into: &mut Vec<u8>) {
     into.push(0x80 | opcode);
-    match payload.len() {
-        short @ 0..=125 => into.push(0x80 | short as u8),
+    match length {
+        short @ 0..=125 => into.push(masked | short as u8),
         middle @ 126..=0xffff => {
-            into.push(0x80 | 126);
+            into.push(masked | 126);
             into.extend_from_slice(&(middle as u16).to_be_bytes());
         }
         long => {
-            into.push(0x80 | 127);
+            into.push(masked | 127);
             into.extend_from_slice(&(long as u64).to_be_bytes());
         }
     }
-    into.extend_from_slice(&MASK);
-    let masked = payload.iter().zip(MASK.iter().cycle());
-    into.extend(masked.map(|(byte, mask)| byte ^ mask));
+}
+
+/// The length that `second` and what follows it say, and where it ends.
+fn length(second: u8, rest: &[u8]) -> Option<(u64, usize)> {
+    Some(match second {
+        126 => (u64::from(u16::from_be_bytes(*rest.first_chunk()?)), 4),
+        127 => (u64::from_be_bytes(*rest.first_chunk()?), 10),
+        short => (u64::from(short), 2),
+    })
 }
 
 #[cfg(test)]
@@ -134,19 +169,8 @@ mod tests {
     #[test]
     fn frames_of_every_length_are_read_and_incomplete_ones_are_waited_for() {
         for size in [0_usize, 1, 125, 126, 65_535, 65_536, 100_000] {
-            let mut bytes = vec![0x81];
-            match size {
-                0..=125 => bytes.push(size as u8),
-                126..=65_535 => {
-                    bytes.push(126);
-                    bytes.extend_from_slice(&(size as u16).to_be_bytes());
-                }
-                _ => {
-                    bytes.push(127);
-                    bytes.extend_from_slice(&(size as u64).to_be_bytes());
-                }
-            }
-            bytes.extend(std::iter::repeat_n(b'x', size));
+            let mut bytes = Vec::new();
+            write_unmasked(&vec![b'x'; size], &mut bytes);
             let read = frame(&bytes).unwrap().unwrap();
             assert_eq!((read.payload.len(), read.length), (size, bytes.len()));
             for cut in [0, 1, bytes.len() - 1] {
@@ -161,12 +185,9 @@ mod tests {
         let mut out = Vec::new();
         write(TEXT, b"hello", &mut out);
         assert_eq!(out[..2], [0x81, 0x85]);
-        let (mask, payload) = out[2..].split_at(4);
-        let plain: Vec<u8> = payload
-            .iter()
-            .zip(mask.iter().cycle())
-            .map(|(a, b)| a ^ b)
-            .collect();
+        let mut plain = Vec::new();
+        assert_eq!(unmask(&out, &mut plain), Some((TEXT, out.len())));
+        assert_eq!(unmask(&out[..out.len() - 1], &mut Vec::new()), None);
         assert_eq!(plain, b"hello");
     }
 

@@ -29,6 +29,27 @@ pub struct Who {
     pub since: Option<String>,
 }
 
+impl Who {
+    /// A member of a channel, from now on.
+    pub fn member(user: u32, channel: u32) -> Who {
+        Who {
+            user,
+            channel,
+            channels: 1,
+            member: true,
+            since: None,
+        }
+    }
+
+    /// Somebody who publishes to a channel and wants nothing of it.
+    pub fn publisher(user: u32, channel: u32) -> Who {
+        Who {
+            member: false,
+            ..Who::member(user, channel)
+        }
+    }
+}
+
 /// What a client hears.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Heard<'a> {

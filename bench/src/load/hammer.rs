@@ -72,19 +72,23 @@ impl Hammer {
         }
         let measured = clients.run_until(async {
             tokio::time::sleep(warm_up).await;
-            *shared.counts.borrow_mut() = Counts::new();
+            shared.counts.borrow_mut().renew();
             let (before, start) = (Reading::take(watched)?, Instant::now());
             tokio::time::sleep(time).await;
-            let counts = std::mem::replace(&mut *shared.counts.borrow_mut(), Counts::new());
+            let counts = shared.counts.borrow_mut().renew();
             let took = start.elapsed();
             Ok::<_, anyhow::Error>((before.until(watched)?, counts, took))
         });
-        let (spent, counts, took) = measured.await?;
+        let (spent, mut counts, time) = measured.await?;
         clients.await;
-        let mut run = Run::new(took, counts, spent);
-        run.wrong.add(shared.counts.borrow().wrong);
-        run.complaints.clone_from(&shared.complaints.borrow());
-        Ok(run)
+        counts.wrong = shared.counts.borrow().wrong;
+        let complaints = shared.complaints.borrow().clone();
+        Ok(Run {
+            time,
+            counts,
+            spent,
+            complaints,
+        })
     }
 }
 

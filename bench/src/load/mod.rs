@@ -29,8 +29,8 @@ use conn::Conn;
 pub use connect::Storm;
 pub use hammer::Hammer;
 pub use kafka::Kafka;
-pub use pace::{Pace, Sender, Way};
-pub use run::{Run, Traffic, Watched};
+pub use pace::{Pace, Sender, Traffic, Way};
+pub use run::{Run, Spent, Watched};
 
 /// The clock's token; connections have their place in the slab.
 const TIMER: Token = Token(usize::MAX);
@@ -73,20 +73,24 @@ pub struct Load {
 
 /// What is counted while a measurement runs.
 #[derive(Debug)]
-struct Counts {
-    wrong: Wrong,
-    deliveries: u64,
-    bytes: u64,
-    reads: u64,
-    complete: u64,
-    acknowledged: u64,
-    published: u64,
-    joined: u64,
-    level: u64,
+pub struct Counts {
+    /// What is wrong.
+    pub wrong: Wrong,
+    /// Events received by somebody.
+    pub deliveries: u64,
+    /// Events published.
+    pub published: u64,
+    /// Publishes answered, when answers are asked for.
+    pub acknowledged: u64,
+    /// Bytes received.
+    pub bytes: u64,
+    /// Reads of sockets that had something.
+    pub reads: u64,
     /// From due to received.
-    latency: Histogram<u64>,
-    /// From due to received by the last of the members.
-    last: Histogram<u64>,
+    pub latency: Histogram<u64>,
+    /// From due to received by the last member; when answers are asked for, from due to answered.
+    pub last: Histogram<u64>,
+    joined: u64,
 }
 
 impl Counts {
@@ -94,16 +98,23 @@ impl Counts {
         Counts {
             wrong: Wrong::default(),
             deliveries: 0,
+            published: 0,
+            acknowledged: 0,
             bytes: 0,
             reads: 0,
-            complete: 0,
-            acknowledged: 0,
-            published: 0,
-            joined: 0,
-            level: 0,
             latency: histogram(),
             last: histogram(),
+            joined: 0,
         }
+    }
+
+    /// Begins anew, but for what is wrong; what there was.
+    fn renew(&mut self) -> Counts {
+        let fresh = Counts {
+            wrong: self.wrong,
+            ..Counts::new()
+        };
+        std::mem::replace(self, fresh)
     }
 }
 

@@ -1,9 +1,9 @@
 //! When the next event is due, and who sends it.
 
 use std::collections::HashMap;
+use std::time::Duration;
 
 use super::kafka::Kafka;
-use super::run::Traffic;
 use super::{Id, Load};
 use crate::payload::Mark;
 
@@ -37,6 +37,23 @@ pub enum Way<'a> {
     Sockets,
     /// Into Kafka, past the server.
     Kafka(&'a mut Kafka),
+}
+
+/// What to do.
+#[derive(Debug, Clone)]
+pub struct Traffic {
+    /// Who publishes.
+    pub senders: Vec<Sender>,
+    /// Groups of a channel besides the one its senders name.
+    pub also: Vec<(u32, usize)>,
+    /// How fast.
+    pub pace: Pace,
+    /// Bytes of a payload.
+    pub bytes: usize,
+    /// Before anything is measured.
+    pub warm_up: Duration,
+    /// What is measured.
+    pub time: Duration,
 }
 
 /// The senders' turns.

@@ -170,13 +170,12 @@ impl Load {
             Heard::Joined => {
                 self.joined(id);
             }
-            Heard::Level => self.counts.level += 1,
             Heard::Acknowledged => self.acknowledged(id, now),
             Heard::Reply(bytes) => {
                 self.conns[id].out.extend_from_slice(bytes);
                 self.mark(id);
             }
-            Heard::Nothing => {}
+            Heard::Level | Heard::Nothing => {}
             Heard::Complaint(text) => {
                 let text = String::from_utf8_lossy(&text[..text.len().min(300)]).into_owned();
                 self.complain(text);
@@ -204,7 +203,6 @@ impl Load {
         counts.deliveries += 1;
         counts.latency.saturating_record(waited);
         if last {
-            counts.complete += 1;
             counts.last.saturating_record(waited);
             if self.keep_newest {
                 group.newest = Some(message.to_vec());

@@ -3,32 +3,13 @@
 use std::time::Duration;
 
 use anyhow::Context as _;
-use hdrhistogram::Histogram;
 
 use super::pace::Schedule;
-use super::{Counts, Load, Pace, Sender, Way};
+use super::{Counts, Load, Traffic, Way};
 use crate::machine::{Busy, cpu_of, foreign_percent};
-use crate::order::Wrong;
 
 /// How long the last events may take to arrive.
 const PATIENCE: Duration = Duration::from_secs(30);
-
-/// What to do.
-#[derive(Debug, Clone)]
-pub struct Traffic {
-    /// Who publishes.
-    pub senders: Vec<Sender>,
-    /// Groups of a channel besides the one its senders name.
-    pub also: Vec<(u32, usize)>,
-    /// How fast.
-    pub pace: Pace,
-    /// Bytes of a payload.
-    pub bytes: usize,
-    /// Before anything is measured.
-    pub warm_up: Duration,
-    /// What is measured.
-    pub time: Duration,
-}
 
 /// A process whose processor time is measured.
 #[derive(Debug, Clone)]
@@ -44,56 +25,12 @@ pub struct Watched {
 pub struct Run {
     /// Of the measurement alone.
     pub time: Duration,
-    /// Events received by somebody, in that time.
-    pub deliveries: u64,
-    /// Events published in that time.
-    pub published: u64,
-    /// Publishes answered in that time, when answers are asked for.
-    pub acknowledged: u64,
-    /// Bytes received.
-    pub bytes: u64,
-    /// Reads of sockets that had something.
-    pub reads: u64,
-    /// From due to received.
-    pub latency: Histogram<u64>,
-    /// From due to received by the last member; when answers are asked for, from due to answered.
-    pub last: Histogram<u64>,
-    /// Processor time of each watched process.
-    pub cpu: Vec<(String, Duration)>,
-    /// The load's own.
-    pub load_cpu: Duration,
-    /// Processor time of anybody else, percent of one processor. The brokers are somebody else unless watched.
-    pub foreign_percent: f64,
-    /// What was wrong from the beginning of the load to the end of this run.
-    pub wrong: Wrong,
+    /// What was counted in that time; what is wrong, from the beginning of the load.
+    pub counts: Counts,
+    /// Processor time in that time.
+    pub spent: Spent,
     /// The first complaints.
     pub complaints: Vec<String>,
-}
-
-impl Run {
-    pub(super) fn new(time: Duration, counts: Counts, spent: Spent) -> Run {
-        Run {
-            time,
-            deliveries: counts.deliveries,
-            published: counts.published,
-            acknowledged: counts.acknowledged,
-            bytes: counts.bytes,
-            reads: counts.reads,
-            latency: counts.latency,
-            last: counts.last,
-            cpu: spent.cpu,
-            load_cpu: spent.load,
-            foreign_percent: spent.foreign_percent,
-            wrong: counts.wrong,
-            complaints: Vec::new(),
-        }
-    }
-
-    /// Processor time of a watched process.
-    pub fn cpu_of(&self, name: &str) -> Duration {
-        let found = self.cpu.iter().filter(|(watched, _)| watched == name);
-        found.map(|(_, time)| *time).sum()
-    }
 }
 
 impl Load {
@@ -113,7 +50,7 @@ impl Load {
         groups.sort_unstable();
         groups.dedup();
         self.drain(&groups, PATIENCE)?;
-        run.wrong = self.counts.wrong;
+        run.counts.wrong = self.counts.wrong;
         run.complaints.clone_from(&self.complaints);
         Ok(run)
     }
@@ -127,19 +64,21 @@ impl Load {
     ) -> anyhow::Result<Run> {
         let mut schedule = self.schedule(traffic);
         self.flow(&mut schedule, way, traffic.warm_up, u64::MAX)?;
-        self.fresh_counts();
+        self.counts.renew();
         let before = Reading::take(watched)?;
         let start = self.now_ns();
         let published = self.flow(&mut schedule, way, traffic.time, u64::MAX)?;
         let time = Duration::from_nanos(self.now_ns() - start);
         let spent = before.until(watched)?;
         self.numbers = schedule.numbers();
-        let mut counts = std::mem::replace(&mut self.counts, Counts::new());
-        self.counts.wrong = counts.wrong;
+        let mut counts = self.counts.renew();
         counts.published = published;
-        let mut run = Run::new(time, counts, spent);
-        run.complaints.clone_from(&self.complaints);
-        Ok(run)
+        Ok(Run {
+            time,
+            counts,
+            spent,
+            complaints: self.complaints.clone(),
+        })
     }
 
     /// Publishes so many events as told, without measuring, and waits until whoever is there has them.
@@ -169,12 +108,6 @@ impl Load {
 
     fn schedule(&self, traffic: &Traffic) -> Schedule {
         Schedule::new(traffic, &self.numbers, self.now_ns())
-    }
-
-    fn fresh_counts(&mut self) {
-        let counts = Counts::new();
-        let old = std::mem::replace(&mut self.counts, counts);
-        self.counts.wrong = old.wrong;
     }
 
     fn flow(
@@ -207,10 +140,21 @@ pub(super) struct Reading {
 
 /// What they have advanced by.
 #[derive(Debug)]
-pub(super) struct Spent {
+pub struct Spent {
+    /// Each watched process.
     cpu: Vec<(String, Duration)>,
-    load: Duration,
-    foreign_percent: f64,
+    /// The load itself.
+    pub load: Duration,
+    /// Anybody else, percent of one processor. The brokers are somebody else unless watched.
+    pub foreign_percent: f64,
+}
+
+impl Spent {
+    /// Processor time of a watched process.
+    pub fn of(&self, name: &str) -> Duration {
+        let found = self.cpu.iter().filter(|(watched, _)| watched == name);
+        found.map(|(_, time)| *time).sum()
+    }
 }
 
 impl Reading {

@@ -8,7 +8,8 @@ use mio::{Events, Interest, Poll, Token};
 use slab::Slab;
 
 use super::Manner;
-use super::conn::{Conn, frame, unmask};
+use super::conn::Conn;
+use crate::ws;
 
 const LISTENER: Token = Token(usize::MAX);
 /// The answer to the one key that the load's clients send (RFC 6455, section 1.3).
@@ -134,7 +135,7 @@ impl Relay {
         };
         let mut taken = 0;
         let mut payload = std::mem::take(&mut self.payload);
-        while let Some((opcode, length)) = unmask(&bytes[taken..], &mut payload) {
+        while let Some((opcode, length)) = ws::unmask(&bytes[taken..], &mut payload) {
             taken += length;
             match opcode {
                 1 | 2 => self.relay(room, &payload),
@@ -174,7 +175,7 @@ impl Relay {
 
     fn relay(&mut self, room: u32, payload: &[u8]) {
         self.framed.clear();
-        frame(payload, &mut self.framed);
+        ws::write_unmasked(payload, &mut self.framed);
         let Some(members) = self.rooms.get(&room) else {
             return;
         };

@@ -3,14 +3,14 @@
 use std::rc::Rc;
 use std::time::{Duration, Instant};
 
-use testbed::{Bed, Node};
+use testbed::Bed;
 
-use super::Sitting;
-use super::engine::{Engine, address};
+use super::engine::Engine;
 use super::traffic::{PAYLOAD, micros};
+use super::{Sitting, node};
 use crate::dialect::{Rivermouth, Who};
 use crate::load::{Kafka, Load, Storm};
-use crate::machine::{Pinned, SERVER_CPU, cpu_of};
+use crate::machine::cpu_of;
 use crate::order::Position;
 use crate::results::Point;
 
@@ -87,21 +87,16 @@ pub(super) async fn store(bed: &Bed, events: u64) -> anyhow::Result<()> {
 }
 
 async fn read(bed: &Bed, scenario: &str, readers: u32, events: u32) -> anyhow::Result<Point> {
-    let pinned = Pinned::to(SERVER_CPU)?;
-    let mut node: Node = bed.start("fanout").await;
-    drop(pinned);
+    let mut node = node::start(bed, "fanout").await?;
     let pid = node.process().pid();
-    let dialect = Rivermouth::new(address(&node)?, readers, |user| bed.token(user));
+    let dialect = Rivermouth::new(node::address(&node)?, readers, |user| bed.token(user));
     let mut load = Load::new(Rc::new(dialect))?;
     let group = load.group(readers);
     load.expect(group, u64::from(events));
     let members = (0..readers).map(|user| {
         let who = Who {
-            user,
-            channel: 0,
-            channels: 1,
-            member: true,
             since: Some("earliest".to_owned()),
+            ..Who::member(user, 0)
         };
         (who, group, Position::default())
     });
@@ -115,10 +110,7 @@ async fn read(bed: &Bed, scenario: &str, readers: u32, events: u32) -> anyhow::R
         .with("events_per_s", deliveries / took.as_secs_f64())
         .with("server_us_per_event", micros(cpu) / deliveries)
         .with("seconds", took.as_secs_f64())
-        .with(
-            "reads_of_log_and_tables",
-            super::reconnect::reads(&node).await?,
-        );
+        .with("reads_of_log_and_tables", node::reads(&node).await?);
     let point = point.checked(wrong, complaints);
     node.terminate().await;
     Ok(point)

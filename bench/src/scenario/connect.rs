@@ -18,23 +18,13 @@ pub(super) async fn take(sitting: &mut Sitting) -> anyhow::Result<Vec<Point>> {
     let mut points = Vec::new();
     for engine in sitting.engines_and_peers(&[Engine::Raw, Engine::Rivermouth]) {
         let clients = sitting.clients(CLIENTS);
-        let wish = Wish {
-            users: clients,
-            acknowledged: false,
-            linger_ms: 1,
-        };
+        let wish = Wish::users(clients);
         let running = engine.start(sitting, wish).await?;
         let pid = running.watched[0].pid;
         let mut load = Load::new(std::rc::Rc::clone(&running.dialect))?;
         let group = load.group(clients);
         let crowd = (0..clients).map(|user| {
-            let who = Who {
-                user,
-                channel: user % CHANNELS,
-                channels: 1,
-                member: true,
-                since: None,
-            };
+            let who = Who::member(user, user % CHANNELS);
             (who, group, Position::default())
         });
         let before = cpu_of(pid)?;

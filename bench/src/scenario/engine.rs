@@ -1,11 +1,10 @@
 //! The servers under test, started on their processor.
 
-use std::net::SocketAddr;
 use std::rc::Rc;
 
 use testbed::{Bed, Node};
 
-use super::Sitting;
+use super::{Sitting, node};
 use crate::dialect::{Dialect, Relay, Rivermouth};
 use crate::load::{Kafka, Watched};
 use crate::machine::{Pinned, SERVER_CPU};
@@ -104,6 +103,17 @@ pub struct Wish {
     pub linger_ms: u32,
 }
 
+impl Wish {
+    /// So many users, who are not answered; a backend hardly waits.
+    pub const fn users(users: u32) -> Wish {
+        Wish {
+            users,
+            acknowledged: false,
+            linger_ms: 1,
+        }
+    }
+}
+
 impl Engine {
     /// Starts it.
     pub async fn start(self, sitting: &mut Sitting, wish: Wish) -> anyhow::Result<Running> {
@@ -156,10 +166,8 @@ fn peer(peer: Peer) -> anyhow::Result<Running> {
 
 /// A fan-out node in a world; `by_kafka` when events come from there and not from its clients.
 pub(super) async fn fanout(bed: Bed, wish: Wish, by_kafka: bool) -> anyhow::Result<Running> {
-    let pinned = Pinned::to(SERVER_CPU)?;
-    let mut node = bed.start("fanout").await;
-    drop(pinned);
-    let mut dialect = Rivermouth::new(address(&node)?, wish.users, |user| bed.token(user));
+    let mut node = node::start(&bed, "fanout").await?;
+    let mut dialect = Rivermouth::new(node::address(&node)?, wish.users, |user| bed.token(user));
     dialect.acknowledged = wish.acknowledged;
     let kafka = by_kafka
         .then(|| {
@@ -181,9 +189,4 @@ pub(super) async fn fanout(bed: Bed, wish: Wish, by_kafka: bool) -> anyhow::Resu
         _relay: None,
         _peer: None,
     })
-}
-
-/// Where a node listens.
-pub(super) fn address(node: &Node) -> anyhow::Result<SocketAddr> {
-    Ok(node.url().trim_start_matches("http://").parse()?)
 }

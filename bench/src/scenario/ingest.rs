@@ -3,12 +3,11 @@
 
 use std::rc::Rc;
 
-use super::Sitting;
-use super::engine::{Engine, Wish, address};
+use super::engine::{Engine, Wish};
 use super::traffic::micros;
+use super::{Sitting, node};
 use crate::dialect::Who;
 use crate::load::{Hammer, Load, Pace, Run, Sender, Storm, Traffic, Watched, Way};
-use crate::machine::{Pinned, SERVER_CPU};
 use crate::order::Position;
 use crate::results::Point;
 
@@ -28,9 +27,8 @@ pub(super) async fn take(sitting: &mut Sitting) -> anyhow::Result<Vec<Point>> {
 async fn socket(sitting: &mut Sitting) -> anyhow::Result<Point> {
     let clients = sitting.clients(CLIENTS);
     let wish = Wish {
-        users: clients,
         acknowledged: true,
-        linger_ms: 1,
+        ..Wish::users(clients)
     };
     let running = Engine::Rivermouth.start(sitting, wish).await?;
     let mut load = Load::new(Rc::clone(&running.dialect))?;
@@ -38,13 +36,7 @@ async fn socket(sitting: &mut Sitting) -> anyhow::Result<Point> {
     // Nobody listens, so nothing is missing when nothing comes.
     let nobody = load.group(0);
     let publishers = (0..clients).map(|user| {
-        let who = Who {
-            user,
-            channel: user % CHANNELS,
-            channels: 1,
-            member: false,
-            since: None,
-        };
+        let who = Who::publisher(user, user % CHANNELS);
         (who, nobody, Position::default())
     });
     let ids = load.connect(publishers, Storm::default())?.ids;
@@ -68,12 +60,10 @@ async fn socket(sitting: &mut Sitting) -> anyhow::Result<Point> {
 
 async fn http(sitting: &mut Sitting) -> anyhow::Result<Point> {
     let bed = sitting.bed().await;
-    let pinned = Pinned::to(SERVER_CPU)?;
-    let mut node = bed.start("ingest").await;
-    drop(pinned);
+    let mut node = node::start(&bed, "ingest").await?;
     let clients = sitting.clients(CLIENTS);
     let hammer = Hammer {
-        address: address(&node)?,
+        address: node::address(&node)?,
         tokens: (0..clients)
             .map(|user| {
                 let token = bed.token(&format!("u{user}"));
@@ -98,16 +88,22 @@ async fn http(sitting: &mut Sitting) -> anyhow::Result<Point> {
 }
 
 fn figures(scenario: &str, run: &Run) -> Point {
-    let cpu = run.cpu_of("server");
-    let acknowledged = run.acknowledged.max(1) as f64;
+    let cpu = run.spent.of("server");
+    let acknowledged = run.counts.acknowledged.max(1) as f64;
     Point::new(scenario, Engine::Rivermouth.name())
-        .checked(run.wrong, &run.complaints)
+        .checked(run.counts.wrong, &run.complaints)
         .with("acknowledged_per_s", acknowledged / run.time.as_secs_f64())
         .with("server_us_per_event", micros(cpu) / acknowledged)
         .with(
             "server_cpu_percent",
             cpu.as_secs_f64() / run.time.as_secs_f64() * 100.0,
         )
-        .with("p50_ms", run.last.value_at_quantile(0.5) as f64 / 1e6)
-        .with("p99_ms", run.last.value_at_quantile(0.99) as f64 / 1e6)
+        .with(
+            "p50_ms",
+            run.counts.last.value_at_quantile(0.5) as f64 / 1e6,
+        )
+        .with(
+            "p99_ms",
+            run.counts.last.value_at_quantile(0.99) as f64 / 1e6,
+        )
 }

@@ -32,11 +32,7 @@ pub(super) async fn take(sitting: &mut Sitting) -> anyhow::Result<Vec<Point>> {
     if sitting.engines(&[Engine::RivermouthKafka]).is_empty() {
         return Ok(Vec::new());
     }
-    let wish = Wish {
-        users: SHAPE.members,
-        acknowledged: false,
-        linger_ms: 1,
-    };
+    let wish = Wish::users(SHAPE.members);
     let mut running = Engine::RivermouthKafka.start(sitting, wish).await?;
     let (bed, _) = running.river.as_ref().context("a world")?;
     let mut load = Load::new(Rc::clone(&running.dialect))?;
@@ -60,7 +56,7 @@ pub(super) async fn take(sitting: &mut Sitting) -> anyhow::Result<Vec<Point>> {
     let quantile = |of: &Histogram<u64>, q| of.value_at_quantile(q) as f64 / 1e6;
     let mut point = Point::new(SHAPE.name, Engine::RivermouthKafka.name());
     for (name, q) in [("p50", 0.5), ("p99", 0.99), ("p999", 0.999)] {
-        let (ours, theirs) = (quantile(&run.latency, q), quantile(&plain, q));
+        let (ours, theirs) = (quantile(&run.counts.latency, q), quantile(&plain, q));
         point = point
             .with(&format!("kafka_{name}_ms"), theirs)
             .with(&format!("added_{name}_ms"), ours - theirs);

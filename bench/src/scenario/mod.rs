@@ -8,6 +8,7 @@ mod growth;
 mod idle;
 mod ingest;
 mod latency;
+mod node;
 mod persist;
 mod reconnect;
 mod shape;
@@ -19,11 +20,12 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use anyhow::Context as _;
+use clap::ValueEnum as _;
 use nix::sys::resource::{Resource, getrlimit, setrlimit};
 
 use crate::interrupt;
 use crate::machine::{LOAD_CPU, alone_on};
-use crate::results::Results;
+use crate::results::{Point, Results};
 pub use embedded::alone as embedded;
 pub use engine::Engine;
 use shape::Shape;
@@ -79,26 +81,11 @@ pub fn run(arguments: &Arguments) -> anyhow::Result<()> {
     runtime.block_on(async {
         let mut sitting = Sitting::new(arguments.clone())?;
         let mut results = Results::open(&arguments.results)?;
-        let known: Vec<&str> = Shape::ALL
-            .iter()
-            .map(|shape| shape.name)
-            .chain(OTHERS)
-            .collect();
-        for name in &arguments.only {
-            anyhow::ensure!(
-                known.contains(&name.as_str()),
-                "there is no scenario {name}; there are {}",
-                known.join(", ")
-            );
-        }
-        for name in known {
-            if !arguments.only.is_empty() && !arguments.only.iter().any(|only| only == name) {
-                continue;
-            }
+        for scenario in Scenario::wanted(&arguments.only)? {
             for repeat in 0..arguments.repeats {
                 interrupt::check()?;
-                let points = take(&mut sitting, name).await;
-                for mut point in points.with_context(|| name.to_owned())? {
+                let points = scenario.take(&mut sitting).await;
+                for mut point in points.with_context(|| scenario.name())? {
                     point.repeat = repeat;
                     println!("{point}");
                     results.add(point)?;
@@ -114,41 +101,84 @@ pub fn shapes() -> impl Iterator<Item = &'static str> {
     Shape::ALL.iter().map(|shape| shape.name)
 }
 
-/// Scenarios that are more than traffic of a shape.
-const OTHERS: [&str; 13] = [
-    "connect-storm",
-    "idle",
-    "reconnect-storm",
-    "slow-readers",
-    "ingest",
-    "latency",
-    "catch-up",
-    "persist",
-    "embedded",
-    "growth-subscribers",
-    "growth-channels",
-    "growth-partitions",
-    "growth-stored",
-];
+/// Something that can be measured.
+#[derive(Debug, Clone, Copy)]
+enum Scenario {
+    /// Traffic of a shape.
+    Traffic(&'static Shape),
+    /// More than that.
+    Other(Other),
+}
 
-async fn take(sitting: &mut Sitting, name: &str) -> anyhow::Result<Vec<crate::results::Point>> {
-    if let Some(shape) = Shape::ALL.iter().find(|shape| shape.name == name) {
-        return traffic::take(sitting, shape).await;
+/// Scenarios that are more than traffic of a shape.
+#[derive(Debug, Clone, Copy, clap::ValueEnum)]
+enum Other {
+    ConnectStorm,
+    Idle,
+    ReconnectStorm,
+    SlowReaders,
+    Ingest,
+    Latency,
+    CatchUp,
+    Persist,
+    Embedded,
+    GrowthSubscribers,
+    GrowthChannels,
+    GrowthPartitions,
+    GrowthStored,
+}
+
+impl Scenario {
+    /// Those of these names, in their usual order; all of them when none is named.
+    fn wanted(names: &[String]) -> anyhow::Result<Vec<Scenario>> {
+        let others = Other::value_variants().iter().copied();
+        let all: Vec<Scenario> = Shape::ALL
+            .iter()
+            .map(Scenario::Traffic)
+            .chain(others.map(Scenario::Other))
+            .collect();
+        let known: Vec<String> = all.iter().map(|scenario| scenario.name()).collect();
+        for name in names {
+            anyhow::ensure!(
+                known.contains(name),
+                "there is no scenario {name}; there are {}",
+                known.join(", ")
+            );
+        }
+        let mut wanted = all;
+        wanted.retain(|scenario| names.is_empty() || names.contains(&scenario.name()));
+        Ok(wanted)
     }
-    match name {
-        "connect-storm" => connect::take(sitting).await,
-        "idle" => idle::take(sitting).await,
-        "reconnect-storm" => reconnect::take(sitting).await,
-        "slow-readers" => slow::take(sitting).await,
-        "ingest" => ingest::take(sitting).await,
-        "latency" => latency::take(sitting).await,
-        "catch-up" => catch_up::take(sitting).await,
-        "persist" => persist::take(sitting).await,
-        "growth-subscribers" => growth::subscribers(sitting).await,
-        "growth-channels" => growth::channels(sitting).await,
-        "growth-partitions" => growth::partitions(sitting).await,
-        "growth-stored" => growth::stored(sitting).await,
-        "embedded" => embedded::take(sitting).await,
-        _ => anyhow::bail!("there is no scenario {name}"),
+
+    fn name(self) -> String {
+        match self {
+            Scenario::Traffic(shape) => shape.name.to_owned(),
+            Scenario::Other(other) => other
+                .to_possible_value()
+                .map(|value| value.get_name().to_owned())
+                .unwrap_or_default(),
+        }
+    }
+
+    async fn take(self, sitting: &mut Sitting) -> anyhow::Result<Vec<Point>> {
+        let other = match self {
+            Scenario::Traffic(shape) => return traffic::take(sitting, shape).await,
+            Scenario::Other(other) => other,
+        };
+        match other {
+            Other::ConnectStorm => connect::take(sitting).await,
+            Other::Idle => idle::take(sitting).await,
+            Other::ReconnectStorm => reconnect::take(sitting).await,
+            Other::SlowReaders => slow::take(sitting).await,
+            Other::Ingest => ingest::take(sitting).await,
+            Other::Latency => latency::take(sitting).await,
+            Other::CatchUp => catch_up::take(sitting).await,
+            Other::Persist => persist::take(sitting).await,
+            Other::Embedded => embedded::take(sitting).await,
+            Other::GrowthSubscribers => growth::subscribers(sitting).await,
+            Other::GrowthChannels => growth::channels(sitting).await,
+            Other::GrowthPartitions => growth::partitions(sitting).await,
+            Other::GrowthStored => growth::stored(sitting).await,
+        }
     }
 }

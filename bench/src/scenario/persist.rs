@@ -7,10 +7,10 @@ use sqlx::postgres::{PgConnection, PgPoolCopyExt as _};
 use sqlx::{AssertSqlSafe, Connection as _, Executor as _};
 use testbed::Bed;
 
-use super::Sitting;
 use super::catch_up::pour;
 use super::engine::Engine;
 use super::traffic::micros;
+use super::{Sitting, node};
 use crate::machine::{Pinned, SERVER_CPU, children_of, cpu_of};
 use crate::results::Point;
 
@@ -38,9 +38,7 @@ pub(super) async fn take(sitting: &mut Sitting) -> anyhow::Result<Vec<Point>> {
 
 async fn persist(bed: &Bed, postgres: i32, events: u64) -> anyhow::Result<Point> {
     let mut database = PgConnection::connect(bed.database().url()).await?;
-    let pinned = Pinned::to(SERVER_CPU)?;
-    let mut node = bed.start("persister").await;
-    drop(pinned);
+    let mut node = node::start(bed, "persister").await?;
     let pid = node.process().pid();
     // The beginning is not counted: leases, connections, the first plans.
     let first = stored(&mut database, events / 10).await?;

@@ -1,21 +1,19 @@
 //! Everybody comes back at once, each from its own cursor, with as much missed as a short outage makes one miss.
 
-use std::collections::BTreeMap;
 use std::ops::Range;
 use std::rc::Rc;
 use std::time::Duration;
 
-use anyhow::Context as _;
-use testbed::Node;
-
 use super::Sitting;
 use super::engine::{Engine, Wish};
+use super::node::reads;
 use super::traffic::{PAYLOAD, micros};
 use crate::dialect::Who;
 use crate::load::{Load, Pace, Sender, Storm, Traffic, Way};
 use crate::machine::cpu_of;
 use crate::order::Position;
 use crate::results::Point;
+use anyhow::Context as _;
 
 const CLIENTS: u32 = 5000;
 const CHANNELS: u32 = 50;
@@ -35,11 +33,7 @@ async fn one(sitting: &mut Sitting, engine: Engine) -> anyhow::Result<Point> {
     let clients = sitting.clients(CLIENTS);
     let channels = CHANNELS.min(clients / 2);
     let clients = clients / channels * channels;
-    let wish = Wish {
-        users: clients + channels,
-        acknowledged: false,
-        linger_ms: 1,
-    };
+    let wish = Wish::users(clients + channels);
     let mut running = engine.start(sitting, wish).await?;
     let pid = running.watched[0].pid;
     let (_, node) = running.river.as_mut().context("a server that resumes")?;
@@ -99,11 +93,8 @@ impl Crowd<'_> {
         (0..self.clients).map(move |user| {
             let channel = user as usize % self.groups.len();
             let who = Who {
-                user,
-                channel: channel as u32,
-                channels: 1,
-                member: true,
                 since: since(channel),
+                ..Who::member(user, channel as u32)
             };
             (who, self.groups[channel], Position(have))
         })
@@ -117,13 +108,7 @@ fn publishers(load: &mut Load, groups: &[usize], users: Range<u32>) -> anyhow::R
         .zip(groups)
         .zip(0..)
         .map(|((user, group), channel)| {
-            let who = Who {
-                user,
-                channel,
-                channels: 1,
-                member: false,
-                since: None,
-            };
+            let who = Who::publisher(user, channel);
             (who, *group, Position::default())
         });
     let ids = load.connect(whos, Storm::default())?.ids;
@@ -152,31 +137,4 @@ fn burst(load: &mut Load, senders: &[Sender], each: u32) -> anyhow::Result<()> {
         time: Duration::from_secs_f64(total / rate + 1.0),
     };
     load.publish(&traffic, &mut Way::Sockets, total as u64)
-}
-
-/// Readings of Kafka and PostgreSQL that a node has made for subscribers so far.
-pub(super) async fn reads(node: &Node) -> anyhow::Result<f64> {
-    let metrics = metrics(node).await?;
-    let names = ["catch_up_pages", "log_scans"];
-    let counted = names.iter().filter_map(|name| {
-        metrics
-            .get(&format!("rivermouth_fanout_{name}_total"))
-            .copied()
-    });
-    Ok(counted.sum())
-}
-
-/// A node's metrics without labels.
-pub(super) async fn metrics(node: &Node) -> anyhow::Result<BTreeMap<String, f64>> {
-    let answer = match node.admin().get("/metrics").await {
-        Ok(answer) => answer,
-        // The connection of the question before has grown old while the load ran.
-        Err(_) => node.admin().get("/metrics").await?,
-    };
-    let text = String::from_utf8(answer.body.to_vec())?;
-    let lines = text.lines().filter(|line| !line.starts_with('#'));
-    let pairs = lines.filter_map(|line| line.rsplit_once(' '));
-    Ok(pairs
-        .filter_map(|(name, value)| Some((name.to_owned(), value.parse().ok()?)))
-        .collect())
 }

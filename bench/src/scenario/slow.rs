@@ -25,23 +25,11 @@ pub(super) async fn take(sitting: &mut Sitting) -> anyhow::Result<Vec<Point>> {
         let stuck = all / 10;
         let groups = [load.group(all - stuck), load.group(stuck)];
         let members = (0..all).map(|user| {
-            let who = Who {
-                user,
-                channel: 0,
-                channels: 1,
-                member: true,
-                since: None,
-            };
+            let who = Who::member(user, 0);
             (who, groups[usize::from(user < stuck)], Position::default())
         });
         let ids = load.connect(members, Storm::default())?.ids;
-        let publisher = Who {
-            user: all,
-            channel: 0,
-            channels: 1,
-            member: false,
-            since: None,
-        };
+        let publisher = Who::publisher(all, 0);
         let publisher = load.connect(
             [(publisher, groups[0], Position::default())],
             Storm::default(),
@@ -68,7 +56,8 @@ pub(super) async fn take(sitting: &mut Sitting) -> anyhow::Result<Vec<Point>> {
         load.set_room(stuck, 1 << 20)?;
         load.set_reading(stuck, true);
         load.drain(&groups, Duration::from_secs(60))?;
-        let quantile = |run: &crate::load::Run, q| run.latency.value_at_quantile(q) as f64 / 1e6;
+        let quantile =
+            |run: &crate::load::Run, q| run.counts.latency.value_at_quantile(q) as f64 / 1e6;
         let point = Point::new("slow-readers", engine.name())
             .with("alone_p50_ms", quantile(&alone, 0.5))
             .with("alone_p99_ms", quantile(&alone, 0.99))
@@ -84,8 +73,4 @@ pub(super) async fn take(sitting: &mut Sitting) -> anyhow::Result<Vec<Point>> {
     Ok(points)
 }
 
-const WISH: Wish = Wish {
-    users: SUBSCRIBERS + 1,
-    acknowledged: false,
-    linger_ms: 1,
-};
+const WISH: Wish = Wish::users(SUBSCRIBERS + 1);

@@ -28,20 +28,18 @@ pub(super) async fn take(sitting: &mut Sitting, shape: &Shape) -> anyhow::Result
 async fn one(sitting: &mut Sitting, shape: &Shape, engine: Engine) -> anyhow::Result<Point> {
     let members = shape.channels * shape.members;
     let wish = Wish {
-        users: members + PUBLISHERS,
-        acknowledged: false,
         // A broker that syncs every request to its disk gets no more than it can take.
         linger_ms: if shape.events_per_s() >= 2000.0 {
             10
         } else {
             1
         },
+        ..Wish::users(members + PUBLISHERS)
     };
     let mut running = engine.start(sitting, wish).await?;
     let run = traffic(sitting, shape, &mut running)?;
     let mut point = Point::new(shape.name, engine.name());
-
-    point.foreign_percent = engine.is_alone().then_some(run.foreign_percent);
+    point.foreign_percent = engine.is_alone().then_some(run.spent.foreign_percent);
     Ok(figures(point, &run))
 }
 
@@ -79,13 +77,7 @@ pub(super) fn settle(
         .collect();
     let member = |user: u32| {
         let channel = user % shape.channels;
-        let who = Who {
-            user,
-            channel,
-            channels: 1,
-            member: true,
-            since: None,
-        };
+        let who = Who::member(user, channel);
         (who, groups[channel as usize], Position::default())
     };
     let members = shape.channels * shape.members;
@@ -113,13 +105,7 @@ pub(super) fn settle(
             .collect());
     }
     let publishers = (0..PUBLISHERS).map(|number| {
-        let who = Who {
-            user: members + number,
-            channel: 0,
-            channels: 1,
-            member: false,
-            since: None,
-        };
+        let who = Who::publisher(members + number, 0);
         (who, groups[0], Position::default())
     });
     let connected = load.connect(publishers, Storm::default())?;
@@ -137,31 +123,34 @@ pub(super) fn settle(
 /// Adds what every run of traffic tells.
 pub(super) fn figures(point: Point, run: &Run) -> Point {
     let seconds = run.time.as_secs_f64();
-    let deliveries = run.deliveries.max(1) as f64;
-    let cpu = run.cpu_of("server");
+    let deliveries = run.counts.deliveries.max(1) as f64;
+    let cpu = run.spent.of("server");
     let ms = |ns: u64| ns as f64 / 1e6;
     point
-        .checked(run.wrong, &run.complaints)
-        .with("deliveries_per_s", run.deliveries as f64 / seconds)
-        .with("published_per_s", run.published as f64 / seconds)
+        .checked(run.counts.wrong, &run.complaints)
+        .with("deliveries_per_s", run.counts.deliveries as f64 / seconds)
+        .with("published_per_s", run.counts.published as f64 / seconds)
         .with("server_us_per_delivery", micros(cpu) / deliveries)
         .with(
             "server_us_per_event",
-            micros(cpu) / run.published.max(1) as f64,
+            micros(cpu) / run.counts.published.max(1) as f64,
         )
         .with("deliveries_per_cpu_s", deliveries / cpu.as_secs_f64())
         .with("server_cpu_percent", cpu.as_secs_f64() / seconds * 100.0)
         .with(
             "load_cpu_percent",
-            run.load_cpu.as_secs_f64() / seconds * 100.0,
+            run.spent.load.as_secs_f64() / seconds * 100.0,
         )
-        .with("bytes_per_delivery", run.bytes as f64 / deliveries)
-        .with("deliveries_per_read", deliveries / run.reads.max(1) as f64)
-        .with("p50_ms", ms(run.latency.value_at_quantile(0.5)))
-        .with("p99_ms", ms(run.latency.value_at_quantile(0.99)))
-        .with("p999_ms", ms(run.latency.value_at_quantile(0.999)))
-        .with("last_p50_ms", ms(run.last.value_at_quantile(0.5)))
-        .with("last_p99_ms", ms(run.last.value_at_quantile(0.99)))
+        .with("bytes_per_delivery", run.counts.bytes as f64 / deliveries)
+        .with(
+            "deliveries_per_read",
+            deliveries / run.counts.reads.max(1) as f64,
+        )
+        .with("p50_ms", ms(run.counts.latency.value_at_quantile(0.5)))
+        .with("p99_ms", ms(run.counts.latency.value_at_quantile(0.99)))
+        .with("p999_ms", ms(run.counts.latency.value_at_quantile(0.999)))
+        .with("last_p50_ms", ms(run.counts.last.value_at_quantile(0.5)))
+        .with("last_p99_ms", ms(run.counts.last.value_at_quantile(0.99)))
 }
 
 /// A time in microseconds.

@@ -45,6 +45,8 @@ pub type SchemaPort =
 
 /// How long one question to the store or the broker may take before another tier, or a coded error, answers.
 const STEP: Duration = Duration::from_secs(2);
+/// Records that nobody waits for are read through rather than jumped over, up to so many.
+const SKIP: i64 = 4_096;
 
 /// The store and the log of this node.
 #[derive(Debug)]

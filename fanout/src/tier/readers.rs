@@ -10,12 +10,11 @@ use std::{
 use broker::{BrokerError, Fetched, Log, Reader};
 use tokio::time::Instant;
 
+use super::SKIP;
 use crate::place::Place;
 
 /// How long a reader holds its place after a scan.
 pub(crate) const PARKED: Duration = Duration::from_secs(1);
-/// So many records are read through rather than jumped over.
-const NEAR: i64 = 4_096;
 
 /// The readers that nobody uses right now.
 pub(super) struct Readers {
@@ -63,14 +62,14 @@ impl Readers {
                 .is_some_and(|at| at.leads_to(place, from))
         };
         if let Some(index) = parked.iter().position(fits) {
-            let found = parked.swap_remove(index);
+            let found = parked.remove(index);
             let rest = found.at.map(|at| at.rest).unwrap_or_default();
             return Ok((found.reader, rest));
         }
         // Else one that nobody will come back for, before one that somebody may.
         let free = parked.iter().position(|parked| parked.at.is_none());
         let free = free.or_else(|| parked.iter().position(Parked::is_old));
-        let free = free.map(|index| parked.swap_remove(index));
+        let free = free.map(|index| parked.remove(index));
         drop(parked);
         let mut reader = match free {
             Some(mut parked) => {
@@ -91,20 +90,25 @@ impl Readers {
             rest,
             since: Instant::now(),
         };
-        let mut parked = self.parked();
-        parked.push(Parked {
+        self.keep(Parked {
             reader,
             at: Some(at),
         });
-        if parked.len() > self.parked_max {
-            parked.swap_remove(0);
-        }
     }
 
     /// Keeps a reader that has come to its end.
     pub(super) fn release(&self, mut reader: Reader, place: &Place) {
         reader.unassign(&place.topic, place.partition);
-        self.parked().push(Parked { reader, at: None });
+        self.keep(Parked { reader, at: None });
+    }
+
+    /// The oldest has to go when there are too many.
+    fn keep(&self, reader: Parked) {
+        let mut parked = self.parked();
+        parked.push(reader);
+        if parked.len() > self.parked_max {
+            parked.remove(0);
+        }
     }
 
     /// Whether readers hold places.
@@ -141,7 +145,7 @@ impl At {
     /// Whether a scan from `from` may go on from here. What was read ahead longer ago may not be what the log holds.
     fn leads_to(&self, place: &Place, from: i64) -> bool {
         self.place == *place
-            && (self.next..=self.next + NEAR).contains(&from)
+            && (self.next..=self.next + SKIP).contains(&from)
             && self.since.elapsed() < PARKED
     }
 }
@@ -153,6 +157,13 @@ mod tests {
     use super::*;
 
     const TOPIC: &str = "events";
+
+    fn place() -> Place {
+        Place {
+            topic: TOPIC.into(),
+            partition: 0,
+        }
+    }
 
     async fn log(dir: &std::path::Path, records: i64) -> Log {
         let log = Log::embedded(EmbeddedConfig::new(dir)).await.unwrap();
@@ -197,10 +208,7 @@ mod tests {
     async fn who_comes_back_in_time_goes_on_where_its_reader_stands() {
         let dir = tempfile::tempdir().unwrap();
         let readers = Readers::new(log(dir.path(), 8).await, 4);
-        let place = Place {
-            topic: TOPIC.into(),
-            partition: 0,
-        };
+        let place = place();
         let (mut reader, rest) = readers.take(&place, 0).unwrap();
         let mut batch = reader.next(3).await.unwrap();
         assert!(rest.is_empty() && batch.len() == 3);
@@ -215,10 +223,7 @@ mod tests {
     async fn who_asks_for_another_place_gets_what_lies_there() {
         let dir = tempfile::tempdir().unwrap();
         let readers = Readers::new(log(dir.path(), 8).await, 4);
-        let place = Place {
-            topic: TOPIC.into(),
-            partition: 0,
-        };
+        let place = place();
         let (mut reader, _) = readers.take(&place, 4).unwrap();
         let batch = reader.next(2).await.unwrap();
         readers.park(reader, &place, 4, batch);
@@ -229,10 +234,7 @@ mod tests {
 
     #[test]
     fn what_was_read_ahead_is_not_believed_for_long() {
-        let place = Place {
-            topic: TOPIC.into(),
-            partition: 0,
-        };
+        let place = place();
         let at = |since| At {
             place: place.clone(),
             next: 10,
@@ -240,8 +242,8 @@ mod tests {
             since,
         };
         let now = Instant::now();
-        assert!(at(now).leads_to(&place, 10) && at(now).leads_to(&place, 10 + NEAR));
-        assert!(!at(now).leads_to(&place, 9) && !at(now).leads_to(&place, 11 + NEAR));
+        assert!(at(now).leads_to(&place, 10) && at(now).leads_to(&place, 10 + SKIP));
+        assert!(!at(now).leads_to(&place, 9) && !at(now).leads_to(&place, 11 + SKIP));
         let old = now.checked_sub(PARKED).unwrap();
         assert!(!at(old).leads_to(&place, 10));
     }

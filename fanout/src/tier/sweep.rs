@@ -10,14 +10,11 @@ use std::{
 use schemas::Channel;
 use state::{ChannelState, Judged};
 
-use super::{Scanned, catchup::Fetch, catchup::answer, states::States};
+use super::{SKIP, Scanned, catchup::Fetch, catchup::answer, states::States};
 use crate::{
     event::{Delivered, Framer},
     place::Place,
 };
-
-/// Records without anybody to fill that are read through rather than jumped over.
-const SKIP: i64 = 4_096;
 
 /// Pulls of one channel, and the acceptance rule's state from which they are judged.
 #[derive(Debug)]

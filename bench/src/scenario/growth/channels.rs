@@ -34,9 +34,8 @@ async fn one(sitting: &mut Sitting, engine: Engine, channels: u32) -> anyhow::Re
     let each = EACH.min(channels);
     let clients = channels / each;
     let wish = Wish {
-        users: clients,
-        acknowledged: false,
         linger_ms: 10,
+        ..Wish::users(clients)
     };
     let mut running = engine.start(sitting, wish).await?;
     let pid = running.watched[0].pid;
@@ -45,11 +44,8 @@ async fn one(sitting: &mut Sitting, engine: Engine, channels: u32) -> anyhow::Re
     let groups: Vec<usize> = (0..clients).map(|_| load.group(1)).collect();
     let members = (0..clients).map(|user| {
         let who = Who {
-            user,
-            channel: user * each,
             channels: each,
-            member: true,
-            since: None,
+            ..Who::member(user, user * each)
         };
         (who, groups[user as usize], Position::default())
     });

@@ -31,9 +31,8 @@ pub(in super::super) async fn take(sitting: &mut Sitting) -> anyhow::Result<Vec<
         let migrated = bed.run(&["migrate"]).await;
         anyhow::ensure!(migrated.status.success(), "{}", migrated.output);
         let wish = Wish {
-            users: shape.channels * shape.members,
-            acknowledged: false,
             linger_ms: 10,
+            ..Wish::users(shape.channels * shape.members)
         };
         let mut running = fanout(bed, wish, true).await?;
         let pid = running.watched[0].pid;

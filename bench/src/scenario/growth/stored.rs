@@ -5,13 +5,13 @@ use std::time::{Duration, Instant};
 
 use testbed::Bed;
 
-use super::super::Sitting;
 use super::super::catch_up::{pour, store};
-use super::super::engine::{Engine, address};
+use super::super::engine::Engine;
 use super::super::traffic::micros;
+use super::super::{Sitting, node};
 use crate::dialect::{Rivermouth, Who, channel};
 use crate::load::{Load, Storm, histogram};
-use crate::machine::{Pinned, SERVER_CPU, cpu_of};
+use crate::machine::cpu_of;
 use crate::order::Position;
 use crate::results::Point;
 
@@ -43,11 +43,9 @@ async fn one(sitting: &mut Sitting, events: u32) -> anyhow::Result<Point> {
     store(&bed, u64::from(events)).await?;
     persister.terminate().await;
 
-    let pinned = Pinned::to(SERVER_CPU)?;
     let started = Instant::now();
-    let mut node = bed.start("fanout").await;
+    let mut node = node::start(&bed, "fanout").await?;
     let start = started.elapsed();
-    drop(pinned);
     let pid = node.process().pid();
     let http = node.http(&bed.token("u0").role("session.*", "player").mint());
     let mut pages = histogram();
@@ -63,7 +61,7 @@ async fn one(sitting: &mut Sitting, events: u32) -> anyhow::Result<Point> {
         pages.saturating_record(asked.elapsed().as_nanos() as u64);
     }
     let paged = cpu_of(pid)? - before;
-    let (caught_up, took) = whole_past(&bed, address(&node)?, channels)?;
+    let (caught_up, took) = whole_past(&bed, node::address(&node)?, channels)?;
     node.terminate().await;
     let point = Point::new(
         &format!("growth-stored-{events}"),
@@ -95,11 +93,8 @@ fn whole_past(
     let group = load.group(1);
     load.expect(group, u64::from(EACH));
     let who = Who {
-        user: 0,
-        channel: channels / 2,
-        channels: 1,
-        member: true,
         since: Some("earliest".to_owned()),
+        ..Who::member(0, channels / 2)
     };
     let started = Instant::now();
     load.connect([(who, group, Position::default())], Storm::default())?;

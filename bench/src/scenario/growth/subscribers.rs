@@ -24,9 +24,8 @@ pub(in super::super) async fn take(sitting: &mut Sitting) -> anyhow::Result<Vec<
         };
         for engine in sitting.engines(&[Engine::RivermouthKafka]) {
             let wish = Wish {
-                users: members,
-                acknowledged: false,
                 linger_ms: 10,
+                ..Wish::users(members)
             };
             let mut running = engine.start(sitting, wish).await?;
             let run = traffic(sitting, &shape, &mut running)?;
