@@ -41,6 +41,40 @@ pub(crate) struct State {
     pub(crate) json: Bytes,
 }
 
+/// How much an answer may hold. A page shared by several goes by the most of them.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Room {
+    /// Events at most, where they have to be fetched.
+    pub(crate) events: u32,
+    /// No more once this is reached; there is always one.
+    pub(crate) bytes: usize,
+}
+
+impl Room {
+    /// Events fetched at once at most.
+    pub(crate) const EVENTS_MAX: u32 = 512;
+
+    /// Limited by its bytes.
+    pub(crate) fn of(bytes: usize) -> Room {
+        Room {
+            events: Self::EVENTS_MAX,
+            bytes,
+        }
+    }
+
+    /// What holds as much as either.
+    pub(crate) fn max(self, other: Room) -> Room {
+        Room {
+            events: self.events.max(other.events),
+            bytes: self.bytes.max(other.bytes),
+        }
+    }
+
+    pub(crate) fn is_filled(self, events: usize, bytes: usize) -> bool {
+        events >= self.events as usize || bytes >= self.bytes.max(1)
+    }
+}
+
 /// A range of the log that is gone, and why.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Gap {

@@ -15,7 +15,7 @@ use tokio::{
 };
 
 use crate::{
-    chunk::{Chunk, Gap, Wanted},
+    chunk::{Chunk, Gap, Room, Wanted},
     event::Delivered,
     node::Node,
     place::Spot,
@@ -27,6 +27,8 @@ use crate::{
 
 /// Bytes of one pull while a page is put together.
 const PULL_BYTES: usize = 256 * 1024;
+/// Events that are looked at together at least while a page is put together.
+const EVENTS_MIN: u32 = 32;
 /// Bytes of a page: a page of large events ends early, and `next` goes on.
 const PAGE_BYTES: usize = 4 << 20;
 
@@ -95,7 +97,7 @@ pub(crate) async fn answer(
     let after = page.position(asked.after.as_deref())?;
     let before = page.position(asked.before.as_deref())?;
     // The end as of now: everything acknowledged before this request is below it.
-    let head = page.pull(From::Latest, true).await?.start;
+    let head = page.pull(From::Latest, true, 1).await?.start;
     // A cursor names the place after its event, so `before` leaves that event out.
     let hi = match before {
         Some(Bound::Next(next)) => (next - 1).min(head).max(0),
@@ -129,7 +131,7 @@ pub(crate) async fn end_of(
         deadline,
         epoch: None,
     };
-    Ok(page.pull(From::Latest, true).await?.start)
+    Ok(page.pull(From::Latest, true, 1).await?.start)
 }
 
 impl Page<'_> {
@@ -192,11 +194,14 @@ impl Page<'_> {
             }
             (None, None) => From::Earliest,
         };
+        // One more than fit tells whether there are more. Who wants few of the events has more of them looked at.
+        let mut room = (asked.limit + 1).clamp(EVENTS_MIN, Room::EVENTS_MAX);
         let mut events: Vec<Arc<Delivered>> = Vec::new();
         let mut bytes = 0;
         let mut gap = None;
         loop {
-            let chunk = self.pull(from, false).await?;
+            let chunk = self.pull(from, false, room).await?;
+            room = (room * 2).min(Room::EVENTS_MAX);
             let told = chunk.gap.filter(|_| after.is_some() || !events.is_empty());
             gap = match (gap, told, events.last()) {
                 // A page tells of one gap; the next begins with this one.
@@ -250,7 +255,9 @@ impl Page<'_> {
             Some(oldest) if !exhausted => oldest.offset,
             _ => lo,
         };
-        let mut gone = plan::gone((end, hi), &self.node.tiers.extent(&self.spot.place).await?);
+        // Asked after the rows were read: days that were dropped meanwhile have raised the floor by now.
+        let extent = self.node.tiers.extent_above(&self.spot.place, older.log);
+        let mut gone = plan::gone((end, hi), &extent.await?);
         // Who does not say from where on does not ask for what is gone before the earliest.
         gone.retain(|(from, _)| *from > 0 || asked.after.is_some());
         let (gap, kept) = newest_gap(gone, &events);
@@ -279,7 +286,7 @@ impl Page<'_> {
         server::history(&frames, next.as_deref(), next.is_none(), gap.as_deref())
     }
 
-    async fn pull(&self, from: From, barrier: bool) -> Result<Chunk, ProtocolError> {
+    async fn pull(&self, from: From, barrier: bool, events: u32) -> Result<Chunk, ProtocolError> {
         let (reply, answer) = oneshot::channel();
         let pull = Pull {
             channel: self.spot.channel.clone(),
@@ -290,7 +297,11 @@ impl Page<'_> {
             park: false,
             owner: self.owner.clone(),
             wanted: self.wanted.clone(),
-            bytes_max: PULL_BYTES,
+            room: Room {
+                events,
+                bytes: PULL_BYTES,
+            },
+            passing: true,
             asked: Instant::now(),
             reply: Reply::Once(reply),
         };

@@ -1,12 +1,14 @@
 //! Which tier answers for a position that the ring no longer holds (D7, D8). Pure.
 
+use broker::Watermarks;
+
 /// What is known of a partition when a reader comes back.
 #[derive(Debug, Clone)]
 pub(crate) struct Extent {
     /// `None`: no store, or it does not answer.
     pub(crate) stored: Option<Stored>,
-    /// The log's first offset that still exists.
-    pub(crate) log_low: i64,
+    /// What the log still has.
+    pub(crate) log: Watermarks,
 }
 
 /// The range for which the store has every accepted event.
@@ -43,7 +45,7 @@ pub(crate) enum Source {
 
 /// The source for the events at offsets `next` and later.
 pub(crate) fn source(next: i64, extent: &Extent) -> Source {
-    let (stored, log_low) = (extent.stored.as_ref(), extent.log_low);
+    let (stored, log_low) = (extent.stored.as_ref(), extent.log.low);
     if let Some(stored) = stored
         && (stored.floor..stored.next).contains(&next)
     {
@@ -80,11 +82,11 @@ pub(crate) fn earliest(extent: &Extent) -> i64 {
     match &extent.stored {
         // From the log's very beginning everything can be judged, whatever the store has let go of.
         Some(Stored { floor, next, .. })
-            if extent.log_low > 0 && (*next >= extent.log_low || floor < next) =>
+            if extent.log.low > 0 && (*next >= extent.log.low || floor < next) =>
         {
             *floor
         }
-        _ => extent.log_low,
+        _ => extent.log.low,
     }
 }
 
@@ -118,7 +120,10 @@ mod tests {
                 next,
                 lost: Vec::new(),
             }),
-            log_low,
+            log: Watermarks {
+                low: log_low,
+                high: i64::MAX,
+            },
         }
     }
 

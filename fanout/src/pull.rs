@@ -6,7 +6,7 @@ use schemas::Channel;
 use tokio::{sync::oneshot, time::Instant};
 
 use crate::{
-    chunk::{Pulled, State, Wanted},
+    chunk::{Pulled, Room, State, Wanted},
     mailbox::{Mailbox, ToShard},
     sub::{From, SubKey},
 };
@@ -27,7 +27,9 @@ pub(crate) struct Pull {
     pub(crate) owner: Option<Arc<str>>,
     /// For the last-n position: which events count.
     pub(crate) wanted: Wanted,
-    pub(crate) bytes_max: usize,
+    pub(crate) room: Room,
+    /// Asked once: no reason to make a cold channel hot.
+    pub(crate) passing: bool,
     /// When it was asked: it is answered within the request timeout, with an error if need be.
     pub(crate) asked: Instant,
     pub(crate) reply: Reply,

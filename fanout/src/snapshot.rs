@@ -13,7 +13,7 @@ use state::Fold;
 use tokio::{sync::oneshot, time::Instant};
 
 use crate::{
-    chunk::{away, erased},
+    chunk::{Room, away, erased},
     history::ask,
     node::Node,
     place::Place,
@@ -47,7 +47,8 @@ pub(crate) async fn answer(
         park: false,
         owner: matches!(read, Read::IfJobOwner).then(|| who.sub.as_str().into()),
         wanted: Node::wanted(who, None),
-        bytes_max: 0,
+        room: Room::of(0),
+        passing: false,
         asked: Instant::now(),
         reply: Reply::Once(reply),
     };

@@ -1,9 +1,8 @@
-//! The lookout: asks the log where each partition ends, and from that tells the lag, confirms quiet partitions as
-//! complete, and notices a reader that stands still before the end.
+//! The lookout: asks the log where each partition ends, and from that tells the lag, and confirms quiet partitions as
+//! complete.
 
-use std::collections::HashMap;
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use broker::{Retention, Watermarks};
 use service::Shutdown;
@@ -18,18 +17,14 @@ use crate::worker::Command;
 /// The clocks of brokers and persisters are taken to agree within this: a quiet partition is called complete up to
 /// this long ago only.
 const CLOCKS_APART_MS: i64 = 5000;
-/// A reader before the end of the log that brings nothing for this long is set again.
-const STALL: Duration = Duration::from_secs(10);
 /// A round that takes longer is stuck; /health then says that nobody has looked.
 const ROUND: Duration = Duration::from_secs(120);
 
 /// What was seen of a partition.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Seen {
-    /// Everything is stored, or it could not be told.
-    Level,
-    /// Records wait to be stored.
-    Lagging,
+    /// Where it was left, or it could not be told.
+    Unmoved,
     /// Somebody else has moved the offset, which a partition without new records would never notice.
     Moved,
 }
@@ -37,8 +32,6 @@ enum Seen {
 struct Lookout {
     shared: Arc<Shared>,
     budgets: Budgets,
-    /// Where a partition was first seen to lag, and when.
-    lagging: HashMap<Place, (i64, Instant)>,
     /// PostgreSQL did not answer in this round: nothing more is asked of it.
     store_away: bool,
 }
@@ -48,7 +41,6 @@ pub(crate) async fn look_out(shared: Arc<Shared>, shutdown: Shutdown, tell: impl
     let health = shared.ports.health.told("retention", ROUND);
     let mut lookout = Lookout {
         budgets: Budgets::new(health),
-        lagging: HashMap::new(),
         store_away: false,
         shared,
     };
@@ -62,8 +54,8 @@ pub(crate) async fn look_out(shared: Arc<Shared>, shutdown: Shutdown, tell: impl
             if shutdown.is_started() {
                 return;
             }
-            if let Some(command) = lookout.look_after(place, standing).await {
-                tell(command);
+            if lookout.look(&place, standing).await == Seen::Moved {
+                tell(Command::Reopen(place));
             }
         }
         let Lookout {
@@ -74,39 +66,6 @@ pub(crate) async fn look_out(shared: Arc<Shared>, shutdown: Shutdown, tell: impl
 }
 
 impl Lookout {
-    /// Looks at one partition; what its worker has to do.
-    async fn look_after(&mut self, place: Place, standing: Standing) -> Option<Command> {
-        match self.look(&place, standing).await {
-            Seen::Level => {
-                self.lagging.remove(&place);
-                None
-            }
-            Seen::Moved => {
-                self.lagging.remove(&place);
-                Some(Command::Reopen(place))
-            }
-            Seen::Lagging => self.stands_still(place, standing.committed),
-        }
-    }
-
-    /// A lagging partition that has not moved for too long is to be set again.
-    fn stands_still(&mut self, place: Place, committed: i64) -> Option<Command> {
-        let now = Instant::now();
-        let (seen_at, since) = *self
-            .lagging
-            .entry(place.clone())
-            .or_insert((committed, now));
-        if seen_at != committed {
-            self.lagging.insert(place, (committed, now));
-            return None;
-        }
-        if now.duration_since(since) <= STALL {
-            return None;
-        }
-        self.lagging.remove(&place);
-        Some(Command::Reset(place))
-    }
-
     /// Tells the numbers of a partition, and confirms it where no records wait.
     async fn look(&mut self, place: &Place, standing: Standing) -> Seen {
         let asked_ms = now_ms();
@@ -115,7 +74,7 @@ impl Lookout {
             Ok(watermarks) => watermarks,
             Err(error) => {
                 tracing::debug!(%place, %error, "the end of a partition is not known");
-                return Seen::Level;
+                return Seen::Unmoved;
             }
         };
         // Asked after the offset was known: the log was cut. Who reads there hears it when it begins again.
@@ -123,7 +82,7 @@ impl Lookout {
             return Seen::Moved;
         }
         if self.told_lag(place, standing, watermarks, asked_ms).await > 0 {
-            return Seen::Lagging;
+            return Seen::Unmoved;
         }
         self.confirm(place, standing.committed, asked_ms - CLOCKS_APART_MS)
             .await
@@ -177,7 +136,7 @@ impl Lookout {
     /// Says that a partition without waiting records is complete up to a time.
     async fn confirm(&mut self, place: &Place, committed: i64, complete_to_ms: i64) -> Seen {
         if self.store_away {
-            return Seen::Level;
+            return Seen::Unmoved;
         }
         let Shared {
             ports, standings, ..
@@ -187,15 +146,15 @@ impl Lookout {
                 if standings.stands_at(place, committed) {
                     standings.moved(place, committed, Some(complete_to_ms));
                 }
-                Seen::Level
+                Seen::Unmoved
             }
             // Unless it was this instance that moved it meanwhile.
             Ok(false) if standings.stands_at(place, committed) => Seen::Moved,
-            Ok(false) => Seen::Level,
+            Ok(false) => Seen::Unmoved,
             Err(error) => {
                 tracing::debug!(%place, %error, "a quiet partition could not be confirmed");
                 self.store_away = matches!(error, StoreError::Retry { .. });
-                Seen::Level
+                Seen::Unmoved
             }
         }
     }

@@ -24,7 +24,6 @@ pub(crate) struct Numbers {
     pub(crate) dead_letters_failed: Counter,
     pub(crate) fenced: Counter,
     pub(crate) retries: Counter,
-    pub(crate) stalls: Counter,
     pub(crate) gap_records: Counter,
     pub(crate) leased: Gauge,
     lag: Family<Partition, Gauge>,
@@ -56,7 +55,6 @@ impl Numbers {
             ),
             fenced: metrics.counter("persister_fenced", "Batches refused because somebody else had moved the offset"),
             retries: metrics.counter("persister_retries", "Times that PostgreSQL, the log or the registry was not to be had"),
-            stalls: metrics.counter("persister_stalls", "Times that a reader stood still before the end and was set again"),
             gap_records: metrics.counter(
                 "persister_gap_records",
                 "Offsets erased from the log before they were stored; anything but 0 is a loss",

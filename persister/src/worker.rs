@@ -35,8 +35,6 @@ pub(crate) enum Command {
         place: Place,
         done: oneshot::Sender<()>,
     },
-    /// Its reader stands still: set it again.
-    Reset(Place),
     /// Somebody else has moved its offset: begin again from there.
     Reopen(Place),
 }
@@ -45,10 +43,7 @@ impl Command {
     /// The partition it is about.
     pub(crate) fn place(&self) -> &Place {
         match self {
-            Command::Take(place)
-            | Command::Give { place, .. }
-            | Command::Reset(place)
-            | Command::Reopen(place) => place,
+            Command::Take(place) | Command::Give { place, .. } | Command::Reopen(place) => place,
         }
     }
 }
@@ -115,15 +110,6 @@ impl Worker {
                 self.shared.standings.left(&place);
                 // Whoever asked may be gone; then nobody waits.
                 let _ = done.send(());
-            }
-            Command::Reset(place) => {
-                let key = key(&place);
-                // A closed one waits for something else.
-                if let Some(Slot::Open(lane)) = self.slots.get(&key) {
-                    self.shared.numbers.stalls.inc();
-                    tracing::warn!(place = %lane.place(), next = lane.committed(), "a reader stands still before the log's end, setting it again");
-                    self.close(&key, Duration::ZERO);
-                }
             }
             Command::Reopen(place) => {
                 let key = key(&place);

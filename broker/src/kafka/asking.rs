@@ -10,6 +10,7 @@ use tokio::time::timeout_at;
 use super::config::KafkaConfig;
 use super::context::Context;
 use super::cure::Cure;
+use super::threads::Threads;
 use crate::BrokerError;
 
 /// Questions in flight at a time; more wait in line, within their own deadline.
@@ -38,6 +39,8 @@ pub(crate) struct Client {
     consumer: Option<(BaseConsumer<Context>, Arc<()>)>,
     /// Its own, so that questions that hang do not keep a new client from work.
     permits: Arc<Semaphore>,
+    /// As many as there are permits.
+    threads: Threads,
 }
 
 impl Asking {
@@ -117,10 +120,11 @@ impl Client {
         Ok(Client {
             consumer: Some((consumer, Arc::clone(alive))),
             permits: Arc::new(Semaphore::new(AT_ONCE)),
+            threads: Threads::new("kafka-question"),
         })
     }
 
-    /// Not on the blocking pool: a runtime that stops would wait for a thread that hangs.
+    /// Not on the runtime's blocking pool: a runtime that stops would wait for a thread that hangs.
     async fn run<T: Send + 'static>(
         self: &Arc<Self>,
         ask: impl FnOnce(&BaseConsumer<Context>) -> T + Send + 'static,
@@ -128,18 +132,16 @@ impl Client {
         let permit = Arc::clone(&self.permits).acquire_owned().await.ok()?;
         let (tell, answer) = oneshot::channel();
         let client = Arc::clone(self);
-        std::thread::Builder::new()
-            .name("kafka-question".into())
-            .spawn(move || {
-                let _permit = permit;
-                let Some((consumer, _)) = &client.consumer else {
-                    return;
-                };
-                let _ = tell.send(ask(consumer));
-                // Client-wide errors wait in this queue; nobody else empties it.
-                while consumer.poll(Duration::ZERO).is_some() {}
-            })
-            .ok()?;
+        let call = move || {
+            let _permit = permit;
+            let Some((consumer, _)) = &client.consumer else {
+                return;
+            };
+            let _ = tell.send(ask(consumer));
+            // Client-wide errors wait in this queue; nobody else empties it.
+            while consumer.poll(Duration::ZERO).is_some() {}
+        };
+        self.threads.run(call).ok()?;
         answer.await.ok()
     }
 }

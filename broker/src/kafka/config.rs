@@ -14,6 +14,11 @@ use crate::BrokerError;
 /// Most bytes of one batch: less than the default of the broker's message.max.bytes, with room for its header.
 pub(super) const BATCH_BYTES_MAX: i64 = 1_000_000;
 
+/// Most bytes of one fetch, of all partitions. Not less: those that come last in it would get nothing.
+const FETCH_BYTES_MAX: u32 = 8 << 20;
+/// Most bytes of an answer of a broker: room for a batch of some megabytes.
+const RESPONSE_BYTES_MAX: u32 = 9 << 20;
+
 /// How to reach Kafka, and the few limits worth choosing.
 #[derive(Clone)]
 pub struct KafkaConfig {
@@ -32,7 +37,8 @@ pub struct KafkaConfig {
     pub queue_records_max: u32,
     /// Most bytes waiting to be sent.
     pub queue_bytes_max: u32,
-    /// Most bytes a reader holds ready.
+    /// Most bytes a reader holds ready, and one fetch more. All its partitions share one queue: what comes to a quiet one
+    /// waits until so much of the busy ones has been taken.
     pub read_ahead_bytes_max: u32,
     /// What a consumer sees of transactions of the users' backends.
     isolation: &'static str,
@@ -49,7 +55,7 @@ impl KafkaConfig {
             request_timeout: Duration::from_secs(5),
             queue_records_max: 20_000,
             queue_bytes_max: 32 << 20,
-            read_ahead_bytes_max: 8 << 20,
+            read_ahead_bytes_max: 2 << 20,
             // Aborted ones are never shown, and open ones are waited for.
             isolation: "read_committed",
         }
@@ -189,24 +195,19 @@ impl KafkaConfig {
             // When the reader was slow, resume at once (default: after one second).
             .set("fetch.queue.backoff.ms", "5")
             .set("fetch.error.backoff.ms", "100")
-            // What a reader holds ready is bounded in bytes; the count only must not be in the way.
+            // What a reader holds ready is bounded in bytes, and in records should they be tiny.
             .set(
                 "queued.max.messages.kbytes",
                 (self.read_ahead_bytes_max / 1024).max(64).to_string(),
             )
-            .set("queued.min.messages", "100000")
-            .set("fetch.message.max.bytes", "1048576")
-            .set("fetch.max.bytes", self.fetch_bytes_max().to_string())
-            .set(
-                "receive.message.max.bytes",
-                (self.fetch_bytes_max() + (1 << 20)).to_string(),
-            )
+            .set("queued.min.messages", "10000")
+            // Of one partition, and of all of them, compressed: records that compress well come out ten times as large. A
+            // batch that is larger comes nevertheless.
+            .set("fetch.message.max.bytes", (256 << 10).to_string())
+            .set("fetch.max.bytes", FETCH_BYTES_MAX.to_string())
+            .set("receive.message.max.bytes", RESPONSE_BYTES_MAX.to_string())
             .set("socket.timeout.ms", "10000");
         config
-    }
-
-    fn fetch_bytes_max(&self) -> u32 {
-        self.read_ahead_bytes_max.clamp(2 << 20, 64 << 20)
     }
 }
 

@@ -15,6 +15,8 @@ mod producer;
 mod query;
 mod reader;
 mod stall;
+mod taken;
+mod threads;
 mod topics;
 mod watch;
 

@@ -15,6 +15,7 @@ use super::error::broker_error;
 use super::native::{FetchQueue, Raw};
 use super::query::Query;
 use super::stall::Stall;
+use super::taken::Taken;
 use super::watch::{Finding, Watch, lacks};
 use crate::{BrokerError, Fetched, Record};
 
@@ -33,8 +34,7 @@ pub struct KafkaReader {
     stall: Stall,
     /// For a new client, should this one stand still.
     config: KafkaConfig,
-    /// When everything that was queued had been taken.
-    drained: Instant,
+    taken: Taken,
     /// When client-wide errors were last looked at.
     served: Instant,
     /// Taken from the queue or found out otherwise, not handed out yet.
@@ -55,7 +55,7 @@ impl KafkaReader {
             watch,
             stall,
             config: config.clone(),
-            drained: Instant::now(),
+            taken: Taken::new(Instant::now()),
             served: Instant::now(),
             ready: VecDeque::new(),
         })
@@ -132,7 +132,6 @@ impl KafkaReader {
             while self.ready.len() < max {
                 let want = (max - self.ready.len()).min(BATCH);
                 if self.take(want) < want {
-                    self.drained = Instant::now();
                     break;
                 }
             }
@@ -152,7 +151,8 @@ impl KafkaReader {
 
     /// Makes the client anew when a partition stands still before the log's end.
     fn check_progress(&mut self) -> Result<(), BrokerError> {
-        let Some((topic, partition)) = self.stall.check(&self.assigned, self.drained) else {
+        let drained = self.taken.drained;
+        let Some((topic, partition)) = self.stall.check(&self.assigned, drained) else {
             return Ok(());
         };
         let Some(old) = &self.fetch else {
@@ -246,6 +246,7 @@ impl KafkaReader {
         for (topic, partition) in ended {
             fetch.stop(&topic, partition);
         }
+        self.taken.took(count, fetch.len(), Instant::now());
         count
     }
 }

@@ -40,6 +40,9 @@ pub(crate) struct Stall {
 struct Suspect {
     next: i64,
     since: Instant,
+    /// When everything that was queued some time after `since` had been taken. The queue may have been full all that
+    /// time, and then nothing of this partition was fetched; what was queued by now is the proof.
+    round: Option<Instant>,
 }
 
 struct Answer {
@@ -47,6 +50,20 @@ struct Answer {
     /// Where the reader stood when it was asked.
     next: i64,
     high: Option<i64>,
+}
+
+impl Suspect {
+    /// Whether all that was queued has been taken twice, and nothing of it was this partition's.
+    fn is_out(&mut self, drained: Instant, now: Instant) -> bool {
+        match self.round {
+            Some(round) => drained > round,
+            None if drained > self.since + EVERY => {
+                self.round = Some(now);
+                false
+            }
+            None => false,
+        }
+    }
 }
 
 impl Stall {
@@ -103,6 +120,7 @@ impl Stall {
                 let suspect = Suspect {
                     next: answer.next,
                     since: now,
+                    round: None,
                 };
                 self.suspects.entry(answer.place).or_insert(suspect);
             } else {
@@ -123,11 +141,9 @@ impl Stall {
         if now < self.not_before {
             return None;
         }
-        let found = self
-            .suspects
-            .iter()
-            .find(|(_, suspect)| drained > suspect.since + EVERY);
-        let place = found.map(|(place, _)| place.clone())?;
+        let mut suspects = self.suspects.iter_mut();
+        let place = suspects
+            .find_map(|(place, suspect)| suspect.is_out(drained, now).then(|| place.clone()))?;
         self.suspects.clear();
         self.not_before = now + PAUSE;
         Some(place)
@@ -240,6 +256,27 @@ mod tests {
                 "{took:?} after {stops_ms} ms"
             );
         }
+    }
+
+    /// Beside a backlog: a queue that is full until everything in it is taken, which takes long.
+    #[test]
+    fn who_comes_a_full_queue_later_is_never_replaced() {
+        let began = Instant::now();
+        let at = |second: u64| began + Duration::from_secs(second);
+        let mut suspect = Suspect {
+            next: 0,
+            since: began,
+            round: None,
+        };
+        // What was queued at 5 is taken at 9; what was queued then, this partition's record with it, at 14.
+        let taken = [(4, 0), (9, 5), (10, 5), (13, 5), (14, 9)];
+        let out = taken.map(|(now, drained)| suspect.is_out(at(drained), at(now)));
+        assert_eq!(out, [false; 5]);
+        let lost = suspect.is_out(at(14), at(19));
+        assert!(
+            lost,
+            "all that was queued at 14 is taken, and it is not there"
+        );
     }
 
     #[test]

@@ -7,7 +7,7 @@ use rdkafka::ClientConfig;
 use rdkafka::admin::{AdminOptions, NewTopic, TopicReplication};
 use rdkafka::producer::{BaseRecord, DefaultProducerContext, Producer, ThreadedProducer};
 
-use crate::bed::{Bed, DEADLINE, admin, next, read_to_end, record, text};
+use crate::bed::{Bed, DEADLINE, admin, next, read, read_to_end, record, text};
 
 #[tokio::test(flavor = "multi_thread")]
 async fn aborted_transactions_and_control_records_are_invisible() {
@@ -132,6 +132,33 @@ async fn f33_a_topic_created_again_ends_its_readers() {
         .await
         .expect("the reader never noticed");
     assert_ne!(bed.log.describe(&topic).await.unwrap().id, facts.id);
+    bed.clean().await;
+}
+
+/// What compresses well comes in fetches that are some times as large as they look.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_record_of_a_quiet_partition_does_not_wait_for_the_backlog_of_a_busy_one() {
+    const BACKLOG: usize = 120_000;
+    let bed = Bed::kafka().await;
+    let topic = bed.topic(2).await;
+    let value = || format!("{}{}", uuid::Uuid::new_v4(), "x".repeat(160));
+    for _ in 0..BACKLOG / 10_000 {
+        let sent: Vec<_> = (0..10_000)
+            .map(|_| bed.send(&topic, 0, "k", &value()).unwrap())
+            .collect();
+        for delivery in sent {
+            delivery.await.unwrap();
+        }
+    }
+    let mut reader = bed.reader(&topic, 0, 0);
+    reader.assign(&topic, 1, 0).unwrap();
+    // By the first of them everything that fits is read ahead.
+    let mut before = read(&mut reader, 1).await.len();
+    bed.put(&topic, 1, "k", "quiet").await;
+    while read(&mut reader, 1).await[0].partition == 0 {
+        before += 1;
+    }
+    assert!(before < BACKLOG / 4, "{before} records came before it");
     bed.clean().await;
 }
 

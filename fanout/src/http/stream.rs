@@ -25,7 +25,7 @@ use uuid::Uuid;
 
 use super::{edge, edge::Asked, edge::Refusal};
 use crate::{
-    chunk::{Chunk, Pulled},
+    chunk::{Chunk, Pulled, Room},
     history::ask,
     mailbox::{NewStream, ToShard},
     node::Node,
@@ -341,7 +341,8 @@ fn question(sub: &Sub, from: From, reply: oneshot::Sender<Pulled>) -> Pull {
         park: false,
         owner: None,
         wanted: sub.wanted.clone(),
-        bytes_max: FIRST_BYTES,
+        room: Room::of(FIRST_BYTES),
+        passing: false,
         asked: Instant::now(),
         reply: Reply::Once(reply),
     }

@@ -3,6 +3,7 @@
 //! One task owns all of it: records, pulls and detachments are handled one after the other, and each shard hears
 //! of them in that order. So the join of backlog and live has no seam, and nothing here needs a lock.
 
+mod cold;
 mod feed;
 mod footing;
 mod fresh;

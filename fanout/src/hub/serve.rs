@@ -90,10 +90,12 @@ impl Hub {
 
     /// The partition is read far enough: warm the channel if need be.
     pub(super) fn reach(&mut self, index: usize, pull: Pull) {
+        let passing = self.is_passing(&pull);
         let feed = &mut self.feeds[index];
         match feed.slots.get_mut(&pull.channel) {
             Some(Slot::Hot(_)) => self.serve(index, pull),
             Some(Slot::Warming(warming)) => warming.pulls.push(pull),
+            None if passing => self.pass(index, pull),
             None => {
                 let channel = pull.channel.clone();
                 let mut warming = Warming::new(feed.read_to);
@@ -193,30 +195,23 @@ impl Hub {
             From::Earliest | From::Time(_) => return self.resolve(place, index, pull),
         };
         if next > read_to.max(hot.warm.next) {
-            // A true cursor beyond the end: the log was cut after it was given out. What came since is there.
-            let to = cut.map_or(read_to, |cut| cut.min(read_to));
-            let gap = Gap {
-                from: next,
-                to,
-                reason: GapReason::Truncated,
-            };
+            let chunk = beyond(pull.channel.clone(), next, (read_to, cut));
             if pull.want != Want::Events {
-                return self.with_state(index, pull, (next, Some(gap)));
+                return self.with_state(index, pull, (next, chunk.gap));
             }
-            let chunk = chunk(pull.channel, next, Some(gap), Vec::new(), to);
             return self.answer(pull.reply, Ok(chunk));
         }
         if pull.want != Want::Events {
             return self.with_state(index, pull, (next, None));
         }
-        let Some(slice) = hot.warm.ring.after(next, pull.bytes_max) else {
+        let Some(slice) = hot.warm.ring.after(next, pull.room.bytes) else {
             let until = hot.warm.ring.from();
             return self.catch_up.fetch(Fetch {
                 place,
                 channel: pull.channel,
                 next,
                 until,
-                bytes_max: pull.bytes_max,
+                room: pull.room,
                 reply: pull.reply,
             });
         };
@@ -244,7 +239,7 @@ impl Hub {
     }
 
     /// Makes an indefinite position definite, off the hub; the pull comes back with an offset.
-    fn resolve(&mut self, place: Place, index: usize, pull: Pull) {
+    pub(super) fn resolve(&mut self, place: Place, index: usize, pull: Pull) {
         let read_to = self.feeds[index].read_to;
         let spot = Spot {
             place,
@@ -387,6 +382,21 @@ impl Hub {
             self.reach(index, pull);
         }
     }
+}
+
+/// The answer to a true cursor beyond the end: the log was cut after it was given out. What came since is there.
+pub(super) fn beyond(
+    channel: schemas::Channel,
+    next: i64,
+    (read_to, cut): (i64, Option<i64>),
+) -> Chunk {
+    let to = cut.map_or(read_to, |cut| cut.min(read_to));
+    let gap = Gap {
+        from: next,
+        to,
+        reason: GapReason::Truncated,
+    };
+    chunk(channel, next, Some(gap), Vec::new(), to)
 }
 
 pub(super) fn chunk(

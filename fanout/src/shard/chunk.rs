@@ -7,7 +7,7 @@ use tokio::time::Instant;
 
 use super::{Shard, deliver::is_websocket, deliver::line_of};
 use crate::{
-    chunk::{Chunk, State},
+    chunk::{Chunk, Room, State},
     mailbox::Mailbox,
     pull::{Command, Pull, Reply, Want},
     sub::{ConnKey, From, Mode, Opening, Step, Sub, SubKey},
@@ -252,7 +252,8 @@ fn pull_for(sub: &Sub, mailbox: Arc<Mailbox>, key: SubKey) -> Pull {
         park: false,
         owner: opening.and_then(|o| o.start.owner.clone()),
         wanted: sub.wanted.clone(),
-        bytes_max: PULL_BYTES,
+        room: Room::of(PULL_BYTES),
+        passing: false,
         asked: Instant::now(),
         reply: Reply::Shard { mailbox, sub: key },
     }

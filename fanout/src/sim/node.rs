@@ -2,6 +2,7 @@
 
 use std::{collections::HashMap, sync::Arc};
 
+use broker::Watermarks;
 use protocol::server::GapReason;
 use schemas::Channel;
 use state::ChannelState;
@@ -9,7 +10,7 @@ use tokio::{sync::oneshot, time::Instant};
 
 use super::{log::Log, store::Store, world::Done};
 use crate::{
-    chunk::{Chunk, Gap, Pulled},
+    chunk::{Chunk, Gap, Pulled, Room},
     event::{Delivered, Framer},
     hub::Hot,
     place::Place,
@@ -104,7 +105,7 @@ impl Node {
         ground: Ground<'_>,
         channel: &Channel,
         next: i64,
-        bytes_max: usize,
+        room: Room,
     ) -> oneshot::Receiver<Pulled> {
         let (reply, answer) = oneshot::channel();
         if !self.hot.contains_key(channel) {
@@ -127,7 +128,7 @@ impl Node {
                 to: self.read_to,
                 reason: GapReason::Truncated,
             });
-        } else if let Some(slice) = warm.ring.after(next, bytes_max) {
+        } else if let Some(slice) = warm.ring.after(next, room.bytes) {
             chunk.live = slice.reached_end;
             chunk.reached_end = slice.reached_end;
             chunk.next = match slice.events.last() {
@@ -142,7 +143,7 @@ impl Node {
                 channel: channel.clone(),
                 next,
                 until: warm.ring.from(),
-                bytes_max,
+                room,
                 reply: Reply::Once(reply),
             });
             return answer;
@@ -166,7 +167,10 @@ impl Node {
         let Ground { log, store, .. } = ground;
         let extent = Extent {
             stored: Some(store.stored()),
-            log_low: log.low,
+            log: Watermarks {
+                low: log.low,
+                high: log.end,
+            },
         };
         let take = take.min(self.waiting.len());
         let mut tracks: Vec<Track> = Vec::new();

@@ -14,6 +14,7 @@ use super::{
     subscriber::Subscriber,
 };
 use crate::{
+    chunk::Room,
     event::Framer,
     place::{Directory, Place},
     sub::Mode,
@@ -21,6 +22,11 @@ use crate::{
 
 const NODES: usize = 2;
 const SUBSCRIBERS: usize = 6;
+/// Of a pull: often one or two events fill it.
+const ROOM: Room = Room {
+    events: 3,
+    bytes: 300,
+};
 
 /// One step.
 #[derive(Debug, Clone, Copy)]
@@ -309,7 +315,7 @@ impl<'a> World<'a> {
         }
         let (ground, nodes, subscribers, _) = self.ground();
         let subscriber = &mut subscribers[number];
-        let answer = nodes[node].serve(ground, &subscriber.sub.channel, from, 300);
+        let answer = nodes[node].serve(ground, &subscriber.sub.channel, from, ROOM);
         subscriber.pulls(answer);
         self.answers();
     }

@@ -18,7 +18,7 @@ use tokio_util::sync::CancellationToken;
 
 use super::{Tiers, readers::PARKED, states::States};
 use crate::{
-    chunk::{Chunk, Gap},
+    chunk::{Chunk, Gap, Room},
     event::Delivered,
     metrics::CatchUpMetrics,
     place::Place,
@@ -38,7 +38,7 @@ pub(crate) struct Fetch {
     pub(crate) next: i64,
     /// Where the ring takes over.
     pub(crate) until: i64,
-    pub(crate) bytes_max: usize,
+    pub(crate) room: Room,
     pub(crate) reply: Reply,
 }
 

@@ -77,18 +77,47 @@ impl Tiers {
     /// what counts.
     pub(crate) async fn extent(&self, place: &Place) -> Result<Extent, ProtocolError> {
         let (marks, stored) = tokio::join!(self.marks(place), self.stored(place));
-        let marks = marks?;
-        let log_low = marks.low;
+        self.joined(place, marks?, stored).await
+    }
+
+    /// The same, where the log was asked a moment ago: retention may have erased more of it since.
+    pub(crate) async fn extent_above(
+        &self,
+        place: &Place,
+        marks: Watermarks,
+    ) -> Result<Extent, ProtocolError> {
+        let stored = self.stored(place).await;
+        self.joined(place, marks, stored).await
+    }
+
+    async fn joined(
+        &self,
+        place: &Place,
+        marks: Watermarks,
+        stored: Result<Option<Stored>, Silent>,
+    ) -> Result<Extent, ProtocolError> {
         let mut stored = match stored {
             Ok(stored) => stored,
-            Err(silent) => alone(silent, log_low)?,
+            Err(silent) => alone(silent, marks.low)?,
         };
-        // Asked at the same time, so the store may just have been faster; it is cut when that stays so.
-        if let Some(known) = stored.as_mut().filter(|known| known.next > marks.high) {
-            let end = self.marks(place).await?.high;
-            known.next = known.next.min(end);
+        if let Some(known) = &mut stored {
+            known.next = self.uncut(place, marks, known.next).await?;
         }
-        Ok(Extent { stored, log_low })
+        Ok(Extent { stored, log: marks })
+    }
+
+    /// How far the store's word holds that it has everything below `next`. It may just have been faster than the
+    /// question to the log; when it stays ahead, the log was cut (F32).
+    async fn uncut(
+        &self,
+        place: &Place,
+        marks: Watermarks,
+        next: i64,
+    ) -> Result<i64, ProtocolError> {
+        if next <= marks.high {
+            return Ok(next);
+        }
+        Ok(next.min(self.marks(place).await?.high))
     }
 
     /// One past the last offset of a partition, as of now.

@@ -10,10 +10,13 @@ use super::{
     STEP, Tiers,
     catchup::{Fetch, answer, tell},
 };
-use crate::{chunk::away, event::Delivered, metrics::CatchUpMetrics, place::Place};
+use crate::{
+    chunk::{Room, away},
+    event::Delivered,
+    metrics::CatchUpMetrics,
+    place::Place,
+};
 
-/// Rows in one chunk from the store.
-const ROWS: u32 = 512;
 /// Questions to the store at the same time, of one partition.
 const QUESTIONS: usize = 4;
 
@@ -69,10 +72,11 @@ impl Tiers {
             let near = fetches
                 .iter()
                 .filter(|p| p.fetch.next >= next && p.until == until);
-            let bytes_max = near.map(|p| p.fetch.bytes_max).max().unwrap_or(1);
+            let room = near.map(|p| p.fetch.room).reduce(Room::max);
+            let room = room.unwrap_or(Room::of(1));
             metrics.pages.inc();
             let Some(events) = self
-                .page(place, &fetches[0].fetch.channel, (next, until), bytes_max)
+                .page(place, &fetches[0].fetch.channel, (next, until), room)
                 .await
             else {
                 fetches
@@ -107,13 +111,17 @@ impl Tiers {
         place: &Place,
         channel: &Channel,
         (next, until): (i64, i64),
-        bytes_max: usize,
+        room: Room,
     ) -> Option<Vec<Arc<Delivered>>> {
         let stored = self.framer.directory.stored(place);
-        let rows = self
-            .store
-            .as_ref()?
-            .events_after(&stored, channel, next, until, ROWS, bytes_max);
+        let rows = self.store.as_ref()?.events_after(
+            &stored,
+            channel,
+            next,
+            until,
+            room.events,
+            room.bytes,
+        );
         match timeout(STEP, rows).await {
             Ok(Ok(rows)) => Some(
                 rows.iter()
@@ -135,7 +143,7 @@ pub(crate) fn part(fetch: Fetch, page: &[Arc<Delivered>], after: i64) {
     let mut bytes = 0;
     let mut events = Vec::new();
     for event in &page[from..] {
-        if bytes >= fetch.bytes_max.max(1) {
+        if fetch.room.is_filled(events.len(), bytes) {
             break;
         }
         bytes += event.line().len();

@@ -2,8 +2,9 @@
 
 use std::{collections::VecDeque, ops::ControlFlow, sync::Arc, time::Duration};
 
+use broker::Watermarks;
 use protocol::ProtocolError;
-use state::Judged;
+use state::{ChannelState, Judged};
 use store::HistoryFilter;
 use tokio::time::timeout;
 
@@ -25,6 +26,8 @@ pub(crate) struct Older {
     pub(crate) events: Vec<Arc<Delivered>>,
     /// Everything that is left before them has been looked at: there are no more.
     pub(crate) exhausted: bool,
+    /// What the log held when the search began.
+    pub(crate) log: Watermarks,
 }
 
 impl Tiers {
@@ -48,7 +51,7 @@ impl Tiers {
             _ => return Err(away()),
         };
         let earliest = plan::earliest(&extent);
-        if in_log > extent.log_low || earliest >= extent.log_low {
+        if in_log > extent.log.low || earliest >= extent.log.low {
             return Ok(in_log);
         }
         let Some(store) = &self.store else {
@@ -89,11 +92,16 @@ impl Tiers {
         times: (Option<i64>, Option<i64>),
     ) -> Result<Older, ProtocolError> {
         let extent = self.extent(&spot.place).await?;
-        let channels = std::slice::from_ref(&spot.channel);
-        let mut ground = self
-            .ground(&spot.place, channels, extent.log_low, 0, STEP)
-            .await?;
-        let (next, (mut state, _)) = (ground.next, ground.take(&spot.channel));
+        // Where the store has everything there is nothing to judge.
+        let (next, mut state) = match &extent.stored {
+            Some(stored) if stored.next >= before => (before, ChannelState::default()),
+            _ => {
+                let channels = std::slice::from_ref(&spot.channel);
+                let ground = self.ground(&spot.place, channels, extent.log, 0, STEP);
+                let mut ground = ground.await?;
+                (ground.next, ground.take(&spot.channel).0)
+            }
+        };
         let mut found: VecDeque<Arc<Delivered>> = VecDeque::new();
         let in_time = |e: &Delivered| {
             times.0.is_none_or(|t| e.at_ms >= t) && times.1.is_none_or(|t| e.at_ms < t)
@@ -104,7 +112,7 @@ impl Tiers {
             .scan(
                 Purpose::Search,
                 &spot.place,
-                (next.max(extent.log_low), before),
+                (next.max(extent.log.low), before),
                 |key| key == spot.channel.id().as_bytes(),
                 |record| {
                     if record.event.channel == spot.channel
@@ -140,6 +148,7 @@ impl Tiers {
             return Ok(Older {
                 events: found.into(),
                 exhausted: false,
+                log: extent.log,
             });
         }
         let mut hi = before.min(next);
@@ -149,6 +158,7 @@ impl Tiers {
                 return Ok(Older {
                     events: found.into(),
                     exhausted: true,
+                    log: extent.log,
                 });
             }
         };
@@ -186,6 +196,7 @@ impl Tiers {
         Ok(Older {
             events: found.into(),
             exhausted,
+            log: extent.log,
         })
     }
 }

@@ -12,7 +12,7 @@ use tokio::{sync::oneshot, time::timeout};
 
 use super::{CatchUp, Fetch, STEP, Silent, Tiers, alone, folded::Folded, warm::Ground};
 use crate::{
-    chunk::{Chunk, Gap, State, away},
+    chunk::{Chunk, Gap, Room, State, away},
     place::{Place, Spot},
     plan::{self, Source},
     pull::Reply,
@@ -278,7 +278,7 @@ async fn fetch(
         channel: spot.channel.clone(),
         next,
         until,
-        bytes_max: BYTES,
+        room: Room::of(BYTES),
         reply: Reply::Once(reply),
     });
     answer.await.map_err(|_| away())?

@@ -211,7 +211,7 @@ impl Judging {
             pull.events.push(Arc::clone(event));
         }
         let known = enough.len();
-        let is_full = |pull: &mut Filling| pull.bytes >= pull.fetch.bytes_max.max(1);
+        let is_full = |pull: &mut Filling| pull.fetch.room.is_filled(pull.events.len(), pull.bytes);
         let full = self.pulls.extract_if(.., is_full);
         enough.extend(full.map(|pull| (pull, offset + 1)));
         if enough.len() > known {

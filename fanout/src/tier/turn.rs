@@ -170,7 +170,7 @@ impl Tiers {
         if !unknown.is_empty() {
             let channels = channels(&unknown, |fetch| &fetch.channel);
             let mut ground = match self
-                .ground(place, &channels, extent.log_low, 0, CHECKPOINT)
+                .ground(place, &channels, extent.log, 0, CHECKPOINT)
                 .await
             {
                 Ok(ground) => ground,
@@ -180,7 +180,7 @@ impl Tiers {
                 }
             };
             // Below the log's beginning there is nothing to judge.
-            let from = ground.next.max(extent.log_low);
+            let from = ground.next.max(extent.log.low);
             for fetch in unknown {
                 if from > fetch.next {
                     // The store has moved past the position meanwhile: the next turn finds the rows there.

@@ -7,6 +7,7 @@ use std::{
     time::Duration,
 };
 
+use broker::Watermarks;
 use protocol::ProtocolError;
 use schemas::Channel;
 use state::{Acceptance, ChannelState, Entry, IdState, Judged, ProducerState};
@@ -93,13 +94,14 @@ impl Tiers {
         let _permit = timeout(SCAN, self.warmings.acquire())
             .await
             .map_err(|_| away())?;
-        let low = self.log_low(place).await?;
+        let marks = self.marks(place).await?;
+        let low = marks.low;
         let cold: Vec<Channel> = channels
             .iter()
             .filter(|(_, begun)| begun.is_none())
             .map(|(channel, _)| channel.clone())
             .collect();
-        let mut ground = self.ground(place, &cold, low, TAIL, CHECKPOINT).await?;
+        let mut ground = self.ground(place, &cold, marks, TAIL, CHECKPOINT).await?;
         let mut folds = self.folds(place, &cold, &ground, low).await?;
         let room = (RINGS_BYTES_MAX / channels.len().max(1)).max(RING_BYTES_MIN);
         let mut warm: HashMap<Channel, Warm> = channels
@@ -142,15 +144,16 @@ impl Tiers {
     }
 
     /// The store's word on some channels, with at most `tail` rows of each; the log's beginning where there is none, and
-    /// where it does not answer within `patience`.
+    /// where it does not answer within `patience`. The log was asked for its `marks` a moment ago.
     pub(super) async fn ground(
         &self,
         place: &Place,
         channels: &[Channel],
-        low: i64,
+        marks: Watermarks,
         tail: usize,
         patience: Duration,
     ) -> Result<Ground, ProtocolError> {
+        let low = marks.low;
         let from_log = Ground {
             next: low,
             floor: low,
@@ -181,9 +184,12 @@ impl Tiers {
             }
         };
         let checkpoint = match checkpoint {
-            // The log was cut (F32): the store's state is that of events the log no longer has.
-            Some(checkpoint) if checkpoint.next > self.marks(place).await?.high => None,
-            checkpoint => checkpoint,
+            Some(checkpoint) => {
+                let uncut = self.uncut(place, marks, checkpoint.next).await?;
+                // The log was cut (F32): the store's state is that of events the log no longer has.
+                (uncut == checkpoint.next).then_some(checkpoint)
+            }
+            None => None,
         };
         Ok(checkpoint.map_or(from_log, |checkpoint| Ground {
             next: checkpoint.next,

@@ -20,6 +20,7 @@ mod erased;
 mod leaving;
 mod load;
 mod lost;
+mod passing;
 mod planted;
 mod poison;
 mod producers;
