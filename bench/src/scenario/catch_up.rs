@@ -24,7 +24,7 @@ pub(super) async fn take(sitting: &mut Sitting) -> anyhow::Result<Vec<Point>> {
         return Ok(Vec::new());
     }
     let events = sitting.clients(EVENTS);
-    let bed = sitting.bed().await;
+    let bed = sitting.bed().await?;
     pour(&bed, 1, u64::from(events)).await?;
     let mut points = Vec::new();
     for readers in READERS {

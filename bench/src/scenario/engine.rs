@@ -120,8 +120,8 @@ impl Engine {
         match self {
             Engine::Raw => raw(Manner::Coalesce),
             Engine::RawNocoalesce => raw(Manner::Each),
-            Engine::Rivermouth => fanout(sitting.bed().await, wish, false).await,
-            Engine::RivermouthKafka => fanout(sitting.bed().await, wish, true).await,
+            Engine::Rivermouth => fanout(sitting.bed().await?, wish, false).await,
+            Engine::RivermouthKafka => fanout(sitting.bed().await?, wish, true).await,
             Engine::Socketio => peer(Peer::SocketIo),
             Engine::SocketioRedis => peer(Peer::SocketIoRedis),
             Engine::Nchan => peer(Peer::Nchan),

@@ -59,7 +59,7 @@ async fn socket(sitting: &mut Sitting) -> anyhow::Result<Point> {
 }
 
 async fn http(sitting: &mut Sitting) -> anyhow::Result<Point> {
-    let bed = sitting.bed().await;
+    let bed = sitting.bed().await?;
     let mut node = node::start(&bed, "ingest").await?;
     let clients = sitting.clients(CLIENTS);
     let hammer = Hammer {

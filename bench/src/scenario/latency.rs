@@ -66,14 +66,14 @@ pub(super) async fn take(sitting: &mut Sitting) -> anyhow::Result<Vec<Point>> {
 }
 
 /// A consumer of librdkafka that reads the same topic and only looks at the time.
-struct Plain {
+pub(super) struct Plain {
     stop: Arc<AtomicBool>,
     thread: JoinHandle<anyhow::Result<Histogram<u64>>>,
     started: Instant,
 }
 
 impl Plain {
-    fn start(bootstrap: &str, topic: &str, clock: Instant) -> anyhow::Result<Plain> {
+    pub(super) fn start(bootstrap: &str, topic: &str, clock: Instant) -> anyhow::Result<Plain> {
         let consumer: BaseConsumer = ClientConfig::new()
             .set("bootstrap.servers", bootstrap)
             .set("group.id", "plain")
@@ -105,7 +105,7 @@ impl Plain {
     }
 
     /// The times of everything that was due after the warm-up.
-    fn stop(self, warm_up: Duration) -> anyhow::Result<Histogram<u64>> {
+    pub(super) fn stop(self, warm_up: Duration) -> anyhow::Result<Histogram<u64>> {
         anyhow::ensure!(self.started.elapsed() > warm_up, "it was never warm");
         self.stop.store(true, Ordering::Relaxed);
         match self.thread.join() {

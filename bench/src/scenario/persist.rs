@@ -27,7 +27,7 @@ pub(super) async fn take(sitting: &mut Sitting) -> anyhow::Result<Vec<Point>> {
         return Ok(Vec::new());
     }
     let events = u64::from(sitting.clients(EVENTS));
-    let bed = sitting.bed().await;
+    let bed = sitting.bed().await?;
     let postgres = sitting.postgres();
     pour(&bed, CHANNELS, events).await?;
     let persisted = persist(&bed, postgres, events).await?;

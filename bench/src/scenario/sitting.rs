@@ -1,8 +1,20 @@
 //! What the measurements of one sitting share: one Kafka, one PostgreSQL, and the wish for how long.
 
-use testbed::{Bed, Cluster, Server};
+use std::time::{Duration, Instant};
 
+use testbed::{Bed, Cluster, Server};
+use tokio::time::interval;
+
+use super::latency::Plain;
+use super::traffic::PAYLOAD;
 use super::{Arguments, Engine};
+use crate::load::Kafka;
+use crate::payload::Mark;
+
+/// New brokers are warmed as many times as long as a measurement.
+const YOUTH: u32 = 30;
+/// Events written every five milliseconds meanwhile.
+const AT_ONCE: u32 = 25;
 
 /// A sitting. Its servers are started when first needed and stopped with it.
 #[derive(Debug)]
@@ -58,7 +70,8 @@ impl Sitting {
     }
 
     /// A fresh world on the shared brokers and the shared PostgreSQL, with limits that a crowd from one address needs.
-    pub async fn bed(&mut self) -> Bed {
+    pub async fn bed(&mut self) -> anyhow::Result<Bed> {
+        let is_first = self.cluster.is_none();
         let cluster = self.cluster.get_or_insert_with(|| Cluster::start(1));
         let server = match &mut self.server {
             Some(server) => server,
@@ -74,7 +87,38 @@ impl Sitting {
         ] {
             bed.set(name, "1000000");
         }
-        bed
+        if is_first {
+            self.warm_brokers(&bed).await?;
+        }
+        Ok(bed)
+    }
+
+    /// A young JVM compiles while it works, on the processor that the load needs: whoever came first would be measured
+    /// against slower brokers than the others.
+    async fn warm_brokers(&self, bed: &Bed) -> anyhow::Result<()> {
+        let (bootstrap, topic) = (bed.broker().bootstrap(), bed.broker().topic("events"));
+        // The first service of a world makes its topics.
+        bed.start("ingest").await.terminate().await;
+        let mut kafka = Kafka::new(bootstrap, &topic, 1)?;
+        let reader = Plain::start(bootstrap, &topic, Instant::now())?;
+        let mark = Mark {
+            sender: 0,
+            number: 0,
+            due_ns: 0,
+        };
+        let mut payload = Vec::new();
+        mark.write(PAYLOAD, &mut payload);
+        let mut pace = interval(Duration::from_millis(5));
+        let end = Instant::now() + self.arguments.warm_up * YOUTH;
+        while Instant::now() < end {
+            pace.tick().await;
+            for channel in 0..AT_ONCE {
+                kafka.publish(channel, &payload)?;
+            }
+            kafka.collect();
+        }
+        kafka.flush()?;
+        reader.stop(Duration::ZERO).map(drop)
     }
 }
 

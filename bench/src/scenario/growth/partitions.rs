@@ -26,7 +26,7 @@ pub(in super::super) async fn take(sitting: &mut Sitting) -> anyhow::Result<Vec<
     }
     let shape = SHAPE.divided(sitting.arguments.divide);
     for partitions in PARTITIONS {
-        let mut bed = sitting.bed().await;
+        let mut bed = sitting.bed().await?;
         bed.set("RIVERMOUTH_PARTITIONS", partitions.to_string());
         let migrated = bed.run(&["migrate"]).await;
         anyhow::ensure!(migrated.status.success(), "{}", migrated.output);

@@ -35,7 +35,7 @@ pub(in super::super) async fn take(sitting: &mut Sitting) -> anyhow::Result<Vec<
 }
 
 async fn one(sitting: &mut Sitting, events: u32) -> anyhow::Result<Point> {
-    let bed = sitting.bed().await;
+    let bed = sitting.bed().await?;
     let channels = (events / EACH).max(1);
     let events = channels * EACH;
     pour(&bed, channels, u64::from(events)).await?;
