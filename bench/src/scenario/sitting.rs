@@ -71,7 +71,15 @@ impl Sitting {
 
     /// A fresh world on the shared brokers and the shared PostgreSQL, with limits that a crowd from one address needs.
     pub async fn bed(&mut self) -> anyhow::Result<Bed> {
-        let is_first = self.cluster.is_none();
+        if self.cluster.is_none() {
+            // In a world of its own: nothing of it is in those that are measured.
+            let bed = self.world().await;
+            self.warm_brokers(&bed).await?;
+        }
+        Ok(self.world().await)
+    }
+
+    async fn world(&mut self) -> Bed {
         let cluster = self.cluster.get_or_insert_with(|| Cluster::start(1));
         let server = match &mut self.server {
             Some(server) => server,
@@ -87,10 +95,7 @@ impl Sitting {
         ] {
             bed.set(name, "1000000");
         }
-        if is_first {
-            self.warm_brokers(&bed).await?;
-        }
-        Ok(bed)
+        bed
     }
 
     /// A young JVM compiles while it works, on the processor that the load needs: whoever came first would be measured
