@@ -280,6 +280,10 @@ impl Hub {
                 self.feeds[index].was_cut(cut);
                 self.ended(index, end, reader);
             }
+            Done::Rested { index } => {
+                self.feeds[index].barrier.in_flight = false;
+                self.ask_end(index);
+            }
             Done::Warmed {
                 index,
                 channels,
@@ -368,8 +372,10 @@ impl Hub {
                 }
             }
         }
-        if !self.feeds[index].barrier.unasked.is_empty() {
-            self.ask_end(index);
+        let barrier = &mut self.feeds[index].barrier;
+        if !barrier.unasked.is_empty() {
+            barrier.in_flight = true;
+            self.work.spawn(work::rest(index));
         }
     }
 
