@@ -22,6 +22,9 @@ pub struct Point {
     pub engine: String,
     /// The how many-th of the sitting.
     pub repeat: u32,
+    /// The commit it was taken at.
+    #[serde(default)]
+    pub commit: String,
     /// Names with their unit at the end, and values.
     pub figures: BTreeMap<String, f64>,
     /// A measurement with anything wrong is void.
@@ -40,6 +43,7 @@ impl Point {
             scenario: scenario.to_owned(),
             engine: engine.to_owned(),
             repeat: 0,
+            commit: String::new(),
             figures: BTreeMap::new(),
             wrong: Wrong::default(),
             complaints: Vec::new(),
@@ -170,7 +174,8 @@ impl Results {
     }
 
     /// Keeps a measurement, in place of an older one of the same scenario, server and repeat.
-    pub fn add(&mut self, point: Point) -> anyhow::Result<()> {
+    pub fn add(&mut self, mut point: Point) -> anyhow::Result<()> {
+        point.commit.clone_from(&self.kept.machine.commit);
         if !point.wrong.nothing() {
             let Point {
                 scenario,

@@ -62,6 +62,8 @@ pub struct Load {
     dirty: Vec<Id>,
     scratch: Box<[u8]>,
     counts: Counts,
+    /// When the measurement began.
+    since_ns: u64,
     complaints: Vec<String>,
     /// Whether the newest complete event of each group is kept.
     keep_newest: bool,
@@ -151,6 +153,7 @@ impl Load {
             dirty: Vec::new(),
             scratch: vec![0; READ_MAX].into_boxed_slice(),
             counts: Counts::new(),
+            since_ns: 0,
             complaints: Vec::new(),
             keep_newest: false,
             asks: false,
@@ -171,6 +174,11 @@ impl Load {
     /// So many events of a group have been published by somebody else.
     pub fn expect(&mut self, group: usize, events: u64) {
         self.groups[group].published += events;
+    }
+
+    /// When the measurement began, in nanoseconds of [`Load::clock`].
+    pub fn since_ns(&self) -> u64 {
+        self.since_ns
     }
 
     /// What the times in payloads are counted from.

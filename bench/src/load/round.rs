@@ -201,9 +201,15 @@ impl Load {
         }
         let waited = now.saturating_sub(mark.due_ns);
         counts.deliveries += 1;
-        counts.latency.saturating_record(waited);
+        // What was due before the measurement is not of it.
+        let counted = mark.due_ns >= self.since_ns;
+        if counted {
+            counts.latency.saturating_record(waited);
+        }
         if last {
-            counts.last.saturating_record(waited);
+            if counted {
+                counts.last.saturating_record(waited);
+            }
             if self.keep_newest {
                 group.newest = Some(message.to_vec());
             }

@@ -49,13 +49,22 @@ impl Load {
         groups.extend(traffic.also.iter().map(|(_, group)| *group));
         groups.sort_unstable();
         groups.dedup();
-        self.drain(&groups, PATIENCE)?;
-        run.counts.wrong = self.counts.wrong;
-        run.complaints.clone_from(&self.complaints);
+        self.finish(&mut run, &groups)?;
         Ok(run)
     }
 
-    /// The same without an end: what is under way stays so.
+    /// Waits for what is under way to these groups. It belongs to the run in which it was due, however late it comes.
+    pub fn finish(&mut self, run: &mut Run, groups: &[usize]) -> anyhow::Result<()> {
+        self.drain(groups, PATIENCE)?;
+        let late = self.counts.renew();
+        run.counts.latency.add(&late.latency)?;
+        run.counts.last.add(&late.last)?;
+        run.counts.wrong = self.counts.wrong;
+        run.complaints.clone_from(&self.complaints);
+        Ok(())
+    }
+
+    /// The same without an end: what is under way stays so, and is missing from the times until [`Load::finish`].
     pub fn stretch(
         &mut self,
         traffic: &Traffic,
@@ -67,6 +76,7 @@ impl Load {
         self.counts.renew();
         let before = Reading::take(watched)?;
         let start = self.now_ns();
+        self.since_ns = start;
         let published = self.flow(&mut schedule, way, traffic.time, u64::MAX)?;
         let time = Duration::from_nanos(self.now_ns() - start);
         let spent = before.until(watched)?;

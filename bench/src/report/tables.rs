@@ -1,9 +1,10 @@
 //! Tables in Markdown.
 
+use std::collections::BTreeSet;
 use std::fmt::Write as _;
 
 use super::targets::{TARGETS, Target};
-use crate::results::{Kept, Median};
+use crate::results::{ALONE_PERCENT, Kept, Median, Point};
 
 /// Every table with the name of its place.
 pub(super) fn all(kept: &Kept) -> Vec<(&'static str, String)> {
@@ -19,14 +20,48 @@ pub(super) fn all(kept: &Kept) -> Vec<(&'static str, String)> {
 
 fn machine(kept: &Kept) -> String {
     let machine = &kept.machine;
+    let commits: BTreeSet<&str> = kept.points.iter().map(|p| p.commit.as_str()).collect();
+    let commits: Vec<&str> = commits.into_iter().collect();
+    let peers = machine.peers.iter().map(|(name, version)| {
+        let version = version.split_whitespace().collect::<Vec<_>>().join(" ");
+        format!("{name} ({version})")
+    });
+    let peers: Vec<String> = peers.collect();
     format!(
-        "{}, {} GiB, Linux {}; commit {}; {}; {}\n",
+        "{}, {} GiB, Linux {}; commits {}; {}; {}. Peers: {}.\n\n{}\n",
         machine.processor,
         machine.memory_gib,
         machine.kernel,
-        machine.commit,
+        commits.join(", "),
         machine.rustc,
-        machine.date
+        machine.date,
+        peers.join(", "),
+        company(kept)
+    )
+}
+
+/// Which measurements were not alone.
+fn company(kept: &Kept) -> String {
+    let known = kept.points.iter().filter(|p| p.foreign_percent.is_some());
+    let foreign = |p: &&Point| p.foreign_percent.is_some_and(|it| it > ALONE_PERCENT);
+    let names: Vec<String> = kept
+        .points
+        .iter()
+        .filter(foreign)
+        .map(|p| {
+            let percent = p.foreign_percent.unwrap_or_default();
+            format!("{} {} {percent:.0} %", p.scenario, p.engine)
+        })
+        .collect();
+    format!(
+        "Of {} measurements of which it can be told, {} were not alone (others used more than {ALONE_PERCENT:.0} % of a \
+         processor): {}. Where Kafka takes part it cannot be told.",
+        known.count(),
+        names.len(),
+        match names.is_empty() {
+            true => "none".to_owned(),
+            false => names.join(", "),
+        }
     )
 }
 

@@ -52,7 +52,7 @@ pub(super) async fn take(sitting: &mut Sitting) -> anyhow::Result<Vec<Point>> {
     };
     let kafka = running.kafka.as_mut().context("a way into Kafka")?;
     let run = load.run(&traffic, &mut Way::Kafka(kafka), &running.watched)?;
-    let plain = plain.stop(sitting.arguments.warm_up)?;
+    let plain = plain.stop(load.since_ns())?;
     let quantile = |of: &Histogram<u64>, q| of.value_at_quantile(q) as f64 / 1e6;
     let mut point = Point::new(SHAPE.name, Engine::RivermouthKafka.name());
     for (name, q) in [("p50", 0.5), ("p99", 0.99), ("p999", 0.999)] {
@@ -68,8 +68,7 @@ pub(super) async fn take(sitting: &mut Sitting) -> anyhow::Result<Vec<Point>> {
 /// A consumer of librdkafka that reads the same topic and only looks at the time.
 pub(super) struct Plain {
     stop: Arc<AtomicBool>,
-    thread: JoinHandle<anyhow::Result<Histogram<u64>>>,
-    started: Instant,
+    thread: JoinHandle<anyhow::Result<Vec<Seen>>>,
 }
 
 impl Plain {
@@ -93,34 +92,37 @@ impl Plain {
         consumer.assign(&list)?;
         let stop = Arc::new(AtomicBool::new(false));
         let told = Arc::clone(&stop);
-        let started = Instant::now();
         let thread = std::thread::Builder::new()
             .name("plain-consumer".to_owned())
             .spawn(move || read(&consumer, &told, clock))?;
-        Ok(Plain {
-            stop,
-            thread,
-            started,
-        })
+        Ok(Plain { stop, thread })
     }
 
-    /// The times of everything that was due after the warm-up.
-    pub(super) fn stop(self, warm_up: Duration) -> anyhow::Result<Histogram<u64>> {
-        anyhow::ensure!(self.started.elapsed() > warm_up, "it was never warm");
+    /// The times of everything that was due at `since_ns` or later.
+    pub(super) fn stop(self, since_ns: u64) -> anyhow::Result<Histogram<u64>> {
         self.stop.store(true, Ordering::Relaxed);
-        match self.thread.join() {
-            Ok(read) => read,
-            Err(_) => anyhow::bail!("the plain consumer broke"),
+        let Ok(seen) = self.thread.join() else {
+            anyhow::bail!("the plain consumer broke");
+        };
+        let mut times = histogram();
+        for seen in seen? {
+            if seen.due_ns >= since_ns {
+                times.saturating_record(seen.waited_ns);
+            }
         }
+        anyhow::ensure!(!times.is_empty(), "the plain consumer read nothing");
+        Ok(times)
     }
 }
 
-fn read(
-    consumer: &BaseConsumer,
-    stop: &AtomicBool,
-    clock: Instant,
-) -> anyhow::Result<Histogram<u64>> {
-    let mut times = histogram();
+/// An event that the plain consumer read.
+struct Seen {
+    due_ns: u64,
+    waited_ns: u64,
+}
+
+fn read(consumer: &BaseConsumer, stop: &AtomicBool, clock: Instant) -> anyhow::Result<Vec<Seen>> {
+    let mut seen = Vec::new();
     while !stop.load(Ordering::Relaxed) {
         let Some(message) = consumer.poll(Duration::from_millis(100)) else {
             continue;
@@ -130,8 +132,10 @@ fn read(
         let mark = memchr::memmem::find(value, START).and_then(|at| Mark::read(&value[at..]));
         let mark = mark.context("a record without our marks")?;
         let now = clock.elapsed().as_nanos() as u64;
-        times.saturating_record(now.saturating_sub(mark.due_ns));
+        seen.push(Seen {
+            due_ns: mark.due_ns,
+            waited_ns: now.saturating_sub(mark.due_ns),
+        });
     }
-    anyhow::ensure!(!times.is_empty(), "the plain consumer read nothing");
-    Ok(times)
+    Ok(seen)
 }

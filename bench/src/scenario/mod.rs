@@ -47,16 +47,16 @@ pub struct Arguments {
     #[arg(long, default_value = "target/release/rivermouth")]
     pub binary: String,
     /// How long each measurement lasts.
-    #[arg(long, default_value = "8", value_parser = seconds, value_name = "SECONDS")]
+    #[arg(long, default_value = "8", value_parser = some_seconds, value_name = "SECONDS")]
     pub time: Duration,
     /// How long each runs before it is measured.
     #[arg(long, default_value = "2", value_parser = seconds, value_name = "SECONDS")]
     pub warm_up: Duration,
     /// How often each measurement is taken.
-    #[arg(long, default_value_t = 3)]
+    #[arg(long, default_value_t = 3, value_parser = clap::value_parser!(u32).range(1..))]
     pub repeats: u32,
     /// Divides the clients of every scenario.
-    #[arg(long, default_value_t = 1)]
+    #[arg(long, default_value_t = 1, value_parser = clap::value_parser!(u32).range(1..))]
     pub divide: u32,
     /// The figures are added to this file.
     #[arg(long, default_value = "target/bench/results.json")]
@@ -66,6 +66,14 @@ pub struct Arguments {
 fn seconds(text: &str) -> Result<Duration, String> {
     let seconds: f64 = text.parse().map_err(|_| format!("`{text}` is no number"))?;
     Duration::try_from_secs_f64(seconds).map_err(|error| error.to_string())
+}
+
+fn some_seconds(text: &str) -> Result<Duration, String> {
+    let time = seconds(text)?;
+    match time.is_zero() {
+        true => Err("in no time nothing can be measured".to_owned()),
+        false => Ok(time),
+    }
 }
 
 /// Takes them.
@@ -85,7 +93,13 @@ pub fn run(arguments: &Arguments) -> anyhow::Result<()> {
             for repeat in 0..arguments.repeats {
                 interrupt::check()?;
                 let points = scenario.take(&mut sitting).await;
-                for mut point in points.with_context(|| scenario.name())? {
+                let points = points.with_context(|| scenario.name())?;
+                anyhow::ensure!(
+                    !points.is_empty() || arguments.only.is_empty(),
+                    "{}: it measures none of the servers that were named",
+                    scenario.name()
+                );
+                for mut point in points {
                     point.repeat = repeat;
                     println!("{point}");
                     results.add(point)?;

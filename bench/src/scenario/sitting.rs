@@ -123,7 +123,7 @@ impl Sitting {
             kafka.collect();
         }
         kafka.flush()?;
-        reader.stop(Duration::ZERO).map(drop)
+        reader.stop(0).map(drop)
     }
 }
 

@@ -52,7 +52,8 @@ pub(super) async fn take(sitting: &mut Sitting) -> anyhow::Result<Vec<Point>> {
         load.set_room(stuck, 2048)?;
         load.set_reading(stuck, false);
         traffic.warm_up += Duration::from_secs(2);
-        let beside = load.stretch(&traffic, &mut Way::Sockets, &running.watched)?;
+        let mut beside = load.stretch(&traffic, &mut Way::Sockets, &running.watched)?;
+        load.finish(&mut beside, &groups[..1])?;
         load.set_room(stuck, 1 << 20)?;
         load.set_reading(stuck, true);
         load.drain(&groups, Duration::from_secs(60))?;
