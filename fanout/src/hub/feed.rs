@@ -49,7 +49,6 @@ pub(crate) struct Barrier {
     pub(crate) unasked: Vec<Pull>,
     /// The question under way answers these.
     pub(crate) asked: Vec<Pull>,
-    /// A question is under way, or the pause after it.
     pub(crate) in_flight: bool,
     /// When that question was asked.
     pub(crate) asked_at: Instant,

@@ -280,10 +280,6 @@ impl Hub {
                 self.feeds[index].was_cut(cut);
                 self.ended(index, end, reader);
             }
-            Done::Rested { index } => {
-                self.feeds[index].barrier.in_flight = false;
-                self.ask_end(index);
-            }
             Done::Warmed {
                 index,
                 channels,
@@ -372,10 +368,8 @@ impl Hub {
                 }
             }
         }
-        let barrier = &mut self.feeds[index].barrier;
-        if !barrier.unasked.is_empty() {
-            barrier.in_flight = true;
-            self.work.spawn(work::rest(index));
+        if !self.feeds[index].barrier.unasked.is_empty() {
+            self.ask_end(index);
         }
     }
 

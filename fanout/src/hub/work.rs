@@ -20,9 +20,6 @@ use crate::{
 /// How long the broker may take to name a partition's end.
 const END: std::time::Duration = std::time::Duration::from_secs(4);
 
-/// Pause after a question that somebody came too late for: in a storm the next one speaks for many.
-const REST: std::time::Duration = std::time::Duration::from_millis(5);
-
 /// Where a partition ends.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct End {
@@ -42,8 +39,6 @@ pub(super) enum Done {
         /// The store knows that the log was cut here.
         cut: Option<i64>,
     },
-    /// The next question for a partition's end may be asked.
-    Rested { index: usize },
     Warmed {
         index: usize,
         channels: Vec<Channel>,
@@ -96,11 +91,6 @@ pub(super) async fn end_of(
         verified: verify,
         cut,
     }
-}
-
-pub(super) async fn rest(index: usize) -> Done {
-    tokio::time::sleep(REST).await;
-    Done::Rested { index }
 }
 
 /// Where the log ends, and how far it can be read while somebody's transaction is open.
