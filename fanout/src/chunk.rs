@@ -32,6 +32,39 @@ pub(crate) struct Chunk {
     pub(crate) state: Option<State>,
 }
 
+impl Chunk {
+    /// Events from `start` on, with more to come after `next`.
+    pub(crate) fn of(
+        channel: Channel,
+        start: i64,
+        gap: Option<Gap>,
+        events: Vec<Arc<Delivered>>,
+        next: i64,
+    ) -> Chunk {
+        Chunk {
+            channel,
+            start,
+            gap,
+            events,
+            next,
+            live: false,
+            reached_end: false,
+            state: None,
+        }
+    }
+
+    /// For a true cursor beyond the end: the log was cut after it was given out. What came since is there.
+    pub(crate) fn beyond(channel: Channel, next: i64, (read_to, cut): (i64, Option<i64>)) -> Chunk {
+        let to = cut.map_or(read_to, |cut| cut.min(read_to));
+        let gap = Gap {
+            from: next,
+            to,
+            reason: GapReason::Truncated,
+        };
+        Chunk::of(channel, next, Some(gap), Vec::new(), to)
+    }
+}
+
 /// The state of a channel.
 #[derive(Debug, Clone)]
 pub(crate) struct State {

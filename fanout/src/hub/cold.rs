@@ -3,11 +3,9 @@
 //! To make it hot costs its dedupe ids, its last rows and a place in memory for as long as channels stay hot. Where there
 //! is a store, a page costs less without. Without a store every page would read the log from its beginning.
 
-use super::{
-    Hub,
-    serve::{beyond, chunk},
-};
+use super::Hub;
 use crate::{
+    chunk::Chunk,
     pull::{Pull, Want},
     sub::From,
     tier::Fetch,
@@ -36,11 +34,11 @@ impl Hub {
             }
         };
         if next > read_to {
-            let chunk = beyond(pull.channel, next, (read_to, cut));
+            let chunk = Chunk::beyond(pull.channel, next, (read_to, cut));
             return self.answer(pull.reply, Ok(chunk));
         }
         if next == read_to {
-            let mut end = chunk(pull.channel, next, None, Vec::new(), next);
+            let mut end = Chunk::of(pull.channel, next, None, Vec::new(), next);
             end.reached_end = true;
             return self.answer(pull.reply, Ok(end));
         }

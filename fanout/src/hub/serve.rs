@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use protocol::{ProtocolError, server::GapReason};
+use protocol::ProtocolError;
 
 use super::{
     Hub,
@@ -16,7 +16,7 @@ use super::{
     work::{Done, End},
 };
 use crate::{
-    chunk::{Chunk, Gap, Pulled},
+    chunk::{Chunk, Pulled},
     mailbox::ToShard,
     place::{Place, Spot},
     pull::{Pull, Reply, Want},
@@ -195,7 +195,7 @@ impl Hub {
             From::Earliest | From::Time(_) => return self.resolve(place, index, pull),
         };
         if next > read_to.max(hot.warm.next) {
-            let chunk = beyond(pull.channel.clone(), next, (read_to, cut));
+            let chunk = Chunk::beyond(pull.channel.clone(), next, (read_to, cut));
             if pull.want != Want::Events {
                 return self.with_state(index, pull, (next, chunk.gap));
             }
@@ -233,7 +233,7 @@ impl Hub {
         let chunk = Chunk {
             live,
             reached_end: slice.reached_end,
-            ..chunk(pull.channel, next, None, slice.events, after)
+            ..Chunk::of(pull.channel, next, None, slice.events, after)
         };
         self.answer(pull.reply, Ok(chunk));
     }
@@ -381,39 +381,5 @@ impl Hub {
         for pull in feed.released() {
             self.reach(index, pull);
         }
-    }
-}
-
-/// The answer to a true cursor beyond the end: the log was cut after it was given out. What came since is there.
-pub(super) fn beyond(
-    channel: schemas::Channel,
-    next: i64,
-    (read_to, cut): (i64, Option<i64>),
-) -> Chunk {
-    let to = cut.map_or(read_to, |cut| cut.min(read_to));
-    let gap = Gap {
-        from: next,
-        to,
-        reason: GapReason::Truncated,
-    };
-    chunk(channel, next, Some(gap), Vec::new(), to)
-}
-
-pub(super) fn chunk(
-    channel: schemas::Channel,
-    start: i64,
-    gap: Option<Gap>,
-    events: Vec<Arc<crate::event::Delivered>>,
-    next: i64,
-) -> Chunk {
-    Chunk {
-        channel,
-        start,
-        gap,
-        events,
-        next,
-        live: false,
-        reached_end: false,
-        state: None,
     }
 }

@@ -8,7 +8,7 @@ use tokio::time::timeout_at;
 
 use super::{Hub, hot::Hot, hot::Slot, work::Done};
 use crate::{
-    chunk::{Gap, State},
+    chunk::{Chunk, Gap, State},
     place::Spot,
     pull::{Pull, Reply, Want},
     sub::From,
@@ -72,7 +72,7 @@ impl Hub {
             Err(error) => return self.answer(pull.reply, Err(error)),
         };
         if let Want::StateOnly = pull.want {
-            let alone = super::serve::chunk(pull.channel, next, None, Vec::new(), next);
+            let alone = Chunk::of(pull.channel, next, None, Vec::new(), next);
             let reply = Reply::stated(pull.reply, state);
             return self.answer(reply, Ok(alone));
         }

@@ -112,16 +112,7 @@ impl Node {
             self.warm(ground, channel);
         }
         let warm = &self.hot[channel].warm;
-        let mut chunk = Chunk {
-            channel: channel.clone(),
-            start: next,
-            gap: None,
-            events: Vec::new(),
-            next,
-            live: false,
-            reached_end: false,
-            state: None,
-        };
+        let mut chunk = Chunk::of(channel.clone(), next, None, Vec::new(), next);
         if next > self.read_to.max(warm.next) {
             chunk.gap = Some(Gap {
                 from: next,

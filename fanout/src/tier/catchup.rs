@@ -187,16 +187,9 @@ pub(crate) fn answer(
 ) {
     let events =
         service::planted!("handover_skips", events.into_iter().skip(1).collect() => events);
-    fetch.reply.send(Ok(Chunk {
-        channel: fetch.channel,
-        start: gap.map_or(start, |g| g.from),
-        gap,
-        events,
-        next,
-        live: false,
-        reached_end: false,
-        state: None,
-    }));
+    let start = gap.map_or(start, |g| g.from);
+    let chunk = Chunk::of(fetch.channel, start, gap, events, next);
+    fetch.reply.send(Ok(chunk));
 }
 
 /// Tells of a range that is erased up to `to`.
