@@ -24,7 +24,6 @@ pub(crate) fn watch() -> anyhow::Result<()> {
                     _ = terminate.recv() => {}
                 }
                 ASKED.store(true, Ordering::Relaxed);
-                eprintln!("stopping");
             });
         })?;
     Ok(())

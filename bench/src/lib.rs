@@ -7,9 +7,12 @@
 
 pub mod dialect;
 mod interrupt;
+pub mod keeper;
 pub mod load;
+mod lock;
 pub mod machine;
 pub mod order;
+mod panics;
 pub mod payload;
 pub mod peers;
 pub mod relay;

@@ -5,7 +5,7 @@ use std::os::fd::{AsFd as _, OwnedFd};
 use std::path::PathBuf;
 use std::process::ExitCode;
 
-use bench::{relay, report, scenario};
+use bench::{keeper, relay, report, scenario};
 use clap::{Parser, Subcommand};
 
 /// Load against Rivermouth and, in the same sitting, against the least that a server must do.
@@ -35,6 +35,9 @@ enum Command {
     },
     /// Takes scenarios, prints their figures and adds them to a file.
     Run(scenario::Arguments),
+    /// The same without somebody who tidies up after it.
+    #[command(hide = true)]
+    Sit(scenario::Arguments),
     /// Writes the tables of a page and the picture from the figures.
     Report(report::Arguments),
 }
@@ -43,11 +46,17 @@ fn main() -> ExitCode {
     let done = match Arguments::parse().command {
         Command::Relay { manner } => serve(manner),
         Command::Embedded { dir, records } => scenario::embedded(&dir, records),
-        Command::Run(arguments) => scenario::run(&arguments),
+        // The process that is started in turn takes the arguments.
+        Command::Run(_) => return told(keeper::keep()),
+        Command::Sit(arguments) => keeper::kept().and_then(|()| scenario::run(&arguments)),
         Command::Report(arguments) => report::run(&arguments),
     };
+    told(done.map(|()| ExitCode::SUCCESS))
+}
+
+fn told(done: anyhow::Result<ExitCode>) -> ExitCode {
     match done {
-        Ok(()) => ExitCode::SUCCESS,
+        Ok(code) => code,
         Err(error) => {
             eprintln!("rivermouth-bench: {error:#}");
             ExitCode::FAILURE

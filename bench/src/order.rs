@@ -41,6 +41,18 @@ pub struct Wrong {
 }
 
 impl Wrong {
+    /// Both together.
+    #[must_use]
+    pub fn and(self, other: Wrong) -> Wrong {
+        Wrong {
+            lost: self.lost + other.lost,
+            doubled: self.doubled + other.doubled,
+            misordered: self.misordered + other.misordered,
+            disagreed: self.disagreed + other.disagreed,
+            complaints: self.complaints + other.complaints,
+        }
+    }
+
     /// True when nothing is.
     pub fn nothing(&self) -> bool {
         *self == Wrong::default()
@@ -131,6 +143,11 @@ impl Channel {
         } else {
             wrong.disagreed += 1;
         }
+    }
+
+    /// Those who have to get everything.
+    pub fn members(&self) -> u32 {
+        self.members
     }
 
     /// Whether nobody has to get anything.

@@ -1,56 +1,29 @@
 //! [`Gateway`]: the one way in for publishes, whatever they came over.
 
-use std::borrow::Cow;
 use std::collections::HashMap;
 use std::fmt;
 use std::sync::{Arc, Mutex, PoisonError};
 
-use broker::{Append, Log, PinWatch, Pins};
 use protocol::access::Namespaces;
 use protocol::client::Publish;
-use protocol::{Cursors, Identity, ProtocolError};
-use schemas::{Decoder, Event, Topics, partition_of};
-use service::{Metrics, Shutdown};
-use store::{Place, Store};
+use protocol::{Identity, ProtocolError};
+use schemas::{Event, Topics, partition_of};
+use service::Shutdown;
 use tokio::time::Instant;
 
 use crate::admit::{Admitted, admit};
 use crate::allowance::{Allowances, Payer};
-use crate::lane::{
-    Bounds, Claim, Identity as OutboxIdentity, Lane, LaneBreaker, Letter, Lookup, Scribe, Sender,
-    TailReader, leaving,
-};
+use crate::lane::{Claim, Identity as OutboxIdentity, Letter, TailReader, leaving};
 use crate::metrics::IngestMetrics;
+use crate::parts::Parts;
 use crate::pins::PinGuard;
 use crate::signals::Signals;
+use crate::topic::Topic;
 use crate::{IngestConfig, Published};
 
 /// Called exactly once with what became of a publish. Must not block: it runs where the log's answers are
 /// taken in.
 pub type Reply = Box<dyn FnOnce(Result<Published, ProtocolError>) + Send>;
-
-/// What a gateway works with.
-#[derive(Debug)]
-pub struct Parts {
-    /// Where records go.
-    pub log: Log,
-    /// The names of the topics.
-    pub topics: Topics,
-    /// What the topics must be (D2).
-    pub pins: Pins,
-    /// Whether they are; somebody runs it.
-    pub watch: PinWatch,
-    /// Makes the cursors of the answers.
-    pub cursors: Cursors,
-    /// Which namespaces there are, and who may publish in them.
-    pub namespaces: Namespaces,
-    /// Where the outboxes' states are looked up; without one the log is read from its beginning.
-    pub store: Option<Store>,
-    /// Where this gateway counts.
-    pub metrics: Metrics,
-    /// When to stop; the gateway's tasks are its tasks.
-    pub shutdown: Shutdown,
-}
 
 /// Why a gateway did not start.
 #[derive(Debug, thiserror::Error)]
@@ -75,14 +48,6 @@ struct Inner {
     metrics: IngestMetrics,
     shutdown: Shutdown,
     started: Instant,
-}
-
-/// One topic that publishes go to.
-struct Topic {
-    name: Arc<str>,
-    partitions: u32,
-    /// By partition; empty for the ephemeral lane.
-    lanes: Vec<Lane>,
 }
 
 impl Gateway {
@@ -115,7 +80,7 @@ impl Gateway {
             let durable = name != parts.topics.signals();
             topics.insert(
                 name.to_owned(),
-                open_topic(&config, &parts, &metrics, &tail, name, durable),
+                Topic::open(name, durable, &config, &parts, (&metrics, &tail)),
             );
         }
         Ok(Gateway(Arc::new(Inner {
@@ -259,7 +224,7 @@ impl Inner {
                 epoch: outbox.epoch,
                 seq: outbox.seq,
             }),
-            record: record(topic, partition, admitted),
+            record: topic.record(partition, admitted),
             bytes,
             arrived,
             reply,
@@ -284,7 +249,7 @@ impl Inner {
         let name = (event.name.clone(), event.to.clone());
         let id = event.id.clone();
         self.signals
-            .offer(sender, name, record(topic, partition, admitted))?;
+            .offer(sender, name, topic.record(partition, admitted))?;
         Ok(Published {
             id,
             cursor: None,
@@ -319,83 +284,7 @@ impl Inner {
     }
 }
 
-/// How many partitions each topic has, by the pins.
-fn counts(pins: &Pins) -> impl Iterator<Item = (String, u32)> + '_ {
-    let pinned = pins.topics.iter();
-    pinned.map(|(name, pin)| (name.clone(), pin.partitions))
-}
-
 /// Cannot happen with pins that were checked at the start.
 fn unplaced() -> ProtocolError {
     ProtocolError::new(protocol::ErrorName::Internal, "no place for this event")
-}
-
-fn record(topic: &Topic, partition: i32, admitted: Admitted) -> Append {
-    Append {
-        topic: Arc::clone(&topic.name),
-        partition,
-        key: Some(admitted.key),
-        headers: admitted
-            .headers
-            .into_iter()
-            .map(|(name, value)| (Cow::Borrowed(name), value))
-            .collect(),
-        value: Some(admitted.value),
-    }
-}
-
-fn open_topic(
-    config: &IngestConfig,
-    parts: &Parts,
-    metrics: &IngestMetrics,
-    tail: &TailReader,
-    name: &str,
-    durable: bool,
-) -> Topic {
-    let pin = &parts.pins.topics[name];
-    let topic: Arc<str> = Arc::from(name);
-    let lanes = if durable { pin.partitions } else { 0 };
-    let lanes = (0..i32::try_from(lanes).unwrap_or(i32::MAX)).map(|partition| {
-        let breaker = Arc::new(LaneBreaker::new(
-            config.breaker,
-            config.ack_timeout,
-            metrics,
-        ));
-        let (lane, letters) = Lane::new(config, Arc::clone(&breaker), metrics);
-        let sender = Sender {
-            log: parts.log.clone(),
-            guard: PinGuard::new(parts.watch.clone(), &parts.topics),
-            topic: Arc::clone(&topic),
-            partition,
-            scribe: Scribe {
-                generation: pin.generation,
-                partition,
-                cursors: parts.cursors.clone(),
-            },
-            decoder: Decoder::new(parts.topics.clone()).with_partitions(counts(&parts.pins)),
-            lookup: Lookup {
-                log: parts.log.clone(),
-                store: parts.store.clone(),
-                place: Place::new(name, pin.generation, partition),
-            },
-            tail: tail.clone(),
-            breaker,
-            metrics: metrics.clone(),
-            bounds: Bounds {
-                channels_max: config.channels_tracked_max,
-                bytes_max: config.tracked_bytes_max,
-                ids_max: config.known_ids_max,
-            },
-            ack_timeout: config.ack_timeout,
-            flush_deadline: config.flush_deadline,
-            shutdown: parts.shutdown.clone(),
-        };
-        parts.shutdown.spawn("ingest sender", sender.run(letters));
-        lane
-    });
-    Topic {
-        lanes: lanes.collect(),
-        name: Arc::clone(&topic),
-        partitions: pin.partitions,
-    }
 }

@@ -17,11 +17,14 @@ mod http;
 mod known;
 mod lane;
 mod metrics;
+mod parts;
 mod pins;
 mod published;
 mod signals;
+mod topic;
 
 pub use config::{BreakerConfig, IngestConfig};
-pub use gateway::{Gateway, Parts, Reply, StartError};
-pub use http::{Edge, alone, router};
+pub use gateway::{Gateway, Reply, StartError};
+pub use http::{Edge, Tokens, alone, router};
+pub use parts::Parts;
 pub use published::Published;

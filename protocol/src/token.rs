@@ -112,6 +112,14 @@ impl Verifier {
         claims::read(&self.config, &object(payload)?, now_ms, used)
     }
 
+    /// Whether the time of a token that was verified before, and named this identity, is not over as of `now_ms`.
+    ///
+    /// # Errors
+    /// `TOKEN_EXPIRED`.
+    pub fn lasts(&self, who: &Identity, now_ms: i64, used: Use) -> Result<(), ProtocolError> {
+        claims::lasts(&self.config, who.expires_at_ms, now_ms, used)
+    }
+
     /// The token never chooses its key or algorithm, so everything that would is refused.
     fn check_header(&self, header: &Map<String, Value>) -> Result<(), ProtocolError> {
         if header.get("alg").and_then(Value::as_str) != Some(self.config.key.algorithm()) {

@@ -1,7 +1,9 @@
 //! Kafka for a test: a prefix of its own on the shared one, or brokers of its own that may be killed.
 
+use std::fmt;
 use std::path::{Path, PathBuf};
 use std::process::Command;
+use std::sync::OnceLock;
 use std::time::Duration;
 
 use rdkafka::admin::{AdminClient, AdminOptions};
@@ -17,55 +19,52 @@ use crate::environment::{needed, workspace};
 use crate::proxy::Proxy;
 
 /// A Kafka to use, with the prefix under which this test's topics are.
-#[derive(Debug)]
 pub struct Broker {
     bootstrap: String,
     prefix: String,
+    /// Of the foreign records, once there is one.
+    foreign: OnceLock<FutureProducer>,
     /// Brokers of this test alone, stopped when dropped.
     own: Option<Cluster>,
     /// One before each broker, when there are any.
     proxies: Vec<Proxy>,
 }
 
+impl fmt::Debug for Broker {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Broker({}, {})", self.bootstrap, self.prefix)
+    }
+}
+
 impl Broker {
     /// A prefix on the shared Kafka; its topics are deleted at the end.
     pub(crate) fn shared(prefix: &str) -> Broker {
-        Broker {
-            bootstrap: needed("RIVERMOUTH_TEST_KAFKA"),
-            prefix: prefix.to_owned(),
-            own: None,
-            proxies: Vec::new(),
-        }
+        Broker::new(needed("RIVERMOUTH_TEST_KAFKA"), prefix, None, Vec::new())
     }
 
     /// A prefix on brokers that others use as well.
     pub(crate) fn of(cluster: &Cluster, prefix: &str) -> Broker {
-        Broker {
-            bootstrap: cluster.bootstrap(),
-            prefix: prefix.to_owned(),
-            own: None,
-            proxies: Vec::new(),
-        }
+        Broker::new(cluster.bootstrap(), prefix, None, Vec::new())
     }
 
     /// Brokers of its own.
     pub(crate) fn own(brokers: u32, prefix: &str) -> Broker {
         let cluster = Cluster::start(brokers);
-        Broker {
-            bootstrap: cluster.bootstrap(),
-            prefix: prefix.to_owned(),
-            own: Some(cluster),
-            proxies: Vec::new(),
-        }
+        Broker::new(cluster.bootstrap(), prefix, Some(cluster), Vec::new())
     }
 
     /// Brokers of its own, each with a proxy before it that the services have to pass.
     pub(crate) fn proxied(brokers: u32, prefix: &str) -> Broker {
         let (cluster, proxies) = Cluster::behind_proxies(brokers);
+        Broker::new(cluster.bootstrap(), prefix, Some(cluster), proxies)
+    }
+
+    fn new(bootstrap: String, prefix: &str, own: Option<Cluster>, proxies: Vec<Proxy>) -> Broker {
         Broker {
-            bootstrap: cluster.bootstrap(),
+            bootstrap,
             prefix: prefix.to_owned(),
-            own: Some(cluster),
+            foreign: OnceLock::new(),
+            own,
             proxies,
         }
     }
@@ -103,12 +102,14 @@ impl Broker {
     /// Writes one record past all of our own code, as a foreign producer would, and gives its place. Without a
     /// partition the key's hash decides, as the Java client has it.
     pub async fn produce(&self, topic: &str, record: Foreign<'_>) -> (i32, i64) {
-        let mut config = ClientConfig::new();
-        config
-            .set("bootstrap.servers", &self.bootstrap)
-            .set("partitioner", "murmur2_random")
-            .set("linger.ms", "0");
-        let producer: FutureProducer = config.create().expect("a producer can be made");
+        let producer = self.foreign.get_or_init(|| {
+            let mut config = ClientConfig::new();
+            config
+                .set("bootstrap.servers", &self.bootstrap)
+                .set("partitioner", "murmur2_random")
+                .set("linger.ms", "0");
+            config.create().expect("a producer can be made")
+        });
         let mut headers = OwnedHeaders::new();
         for (key, value) in record.headers {
             headers = headers.insert(Header {

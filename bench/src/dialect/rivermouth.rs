@@ -123,9 +123,16 @@ impl Rivermouth {
                 Heard::Joined
             };
         }
-        match ["caught_up", "connected", "heartbeat", "lagging", "stale"]
-            .iter()
-            .position(|name| has(&format!(r#""event":"{name}""#)))
+        match [
+            "caught_up",
+            "connected",
+            "heartbeat",
+            "lagging",
+            "stale",
+            "fresh",
+        ]
+        .iter()
+        .position(|name| has(&format!(r#""event":"{name}""#)))
         {
             Some(0) => Heard::Level,
             // Falling behind is no fault, nor is a Kafka that takes its time: what is missing comes later.
@@ -160,9 +167,10 @@ mod tests {
             r#"{{"type":"event","channel":"session.b1","event":"bench.tick","data":{data},"cursor":"abc","prev":null}}"#
         );
         let frame = format!(
-            "{event}\n{}\n{}\n{}",
+            "{event}\n{}\n{}\n{}\n{}",
             r#"{"type":"event","event":"caught_up","channel":"x"}"#,
             r#"{"type":"response","id":"p","data":{}}"#,
+            r#"{"type":"event","channel":"x","event":"fresh"}"#,
             r#"{"type":"event","channel":"x","event":"gap","data":{}}"#,
         );
         let mut heard = Vec::new();
@@ -180,7 +188,13 @@ mod tests {
         let expected = format!("{:?} {:?}", Some(mark), Some("abc".to_owned()));
         assert_eq!(
             heard,
-            [expected.as_str(), "level", "acknowledged", "complaint"]
+            [
+                expected.as_str(),
+                "level",
+                "acknowledged",
+                "Nothing",
+                "complaint"
+            ]
         );
     }
 }

@@ -86,6 +86,7 @@ impl Hammer {
         Ok(Run {
             time,
             counts,
+            due: None,
             spent,
             complaints,
         })

@@ -206,13 +206,11 @@ impl Load {
         if counted {
             counts.latency.saturating_record(waited);
         }
-        if last {
-            if counted {
-                counts.last.saturating_record(waited);
-            }
-            if self.keep_newest {
-                group.newest = Some(message.to_vec());
-            }
+        if last && counted {
+            counts.last.saturating_record(waited);
+        }
+        if last && self.keep_newest {
+            group.newest = Some(message.to_vec());
         }
     }
 

@@ -1,12 +1,14 @@
 //! Traffic for a while: warmed up, measured, brought to its end and checked.
 
+use std::collections::HashMap;
 use std::time::Duration;
 
 use anyhow::Context as _;
+use nix::unistd::Pid;
 
 use super::pace::Schedule;
-use super::{Counts, Load, Traffic, Way};
-use crate::machine::{Busy, cpu_of, foreign_percent};
+use super::{Counts, Load, Pace, Traffic, Way};
+use crate::machine::{Busy, cpu_of, family_of, foreign_percent};
 
 /// How long the last events may take to arrive.
 const PATIENCE: Duration = Duration::from_secs(30);
@@ -20,6 +22,21 @@ pub struct Watched {
     pub pid: i32,
 }
 
+impl Watched {
+    /// A process by that name.
+    pub fn new(name: &str, pid: i32) -> Watched {
+        Watched {
+            name: name.to_owned(),
+            pid,
+        }
+    }
+
+    /// The server under test.
+    pub fn server(pid: i32) -> Watched {
+        Watched::new("server", pid)
+    }
+}
+
 /// What came of it.
 #[derive(Debug)]
 pub struct Run {
@@ -27,10 +44,19 @@ pub struct Run {
     pub time: Duration,
     /// What was counted in that time; what is wrong, from the beginning of the load.
     pub counts: Counts,
+    /// Deliveries that the pace asks for in that time; nothing where nothing is due at a time.
+    pub due: Option<f64>,
     /// Processor time in that time.
     pub spent: Spent,
     /// The first complaints.
     pub complaints: Vec<String>,
+}
+
+impl Run {
+    /// What was delivered in the time, percent of what the pace asks for.
+    pub fn rate_percent(&self) -> Option<f64> {
+        Some(self.counts.deliveries as f64 / self.due? * 100.0)
+    }
 }
 
 impl Load {
@@ -42,14 +68,15 @@ impl Load {
         watched: &[Watched],
     ) -> anyhow::Result<Run> {
         let mut run = self.stretch(traffic, way, watched)?;
-        if let Way::Kafka(kafka) = way {
-            kafka.flush()?;
-        }
         let mut groups: Vec<usize> = traffic.senders.iter().map(|sender| sender.group).collect();
         groups.extend(traffic.also.iter().map(|(_, group)| *group));
         groups.sort_unstable();
         groups.dedup();
         self.finish(&mut run, &groups)?;
+        // Not before: while it waits for its answers nobody reads, and what comes then would seem late.
+        if let Way::Kafka(kafka) = way {
+            kafka.flush()?;
+        }
         Ok(run)
     }
 
@@ -86,6 +113,7 @@ impl Load {
         Ok(Run {
             time,
             counts,
+            due: self.due(traffic, time),
             spent,
             complaints: self.complaints.clone(),
         })
@@ -114,6 +142,22 @@ impl Load {
             })
             .collect();
         self.drain(&present, PATIENCE)
+    }
+
+    /// Deliveries that the pace asks for in a time, the senders taking turns.
+    fn due(&self, traffic: &Traffic, time: Duration) -> Option<f64> {
+        let Pace::Rate(rate) = traffic.pace else {
+            return None;
+        };
+        let members = |group: usize| f64::from(self.groups[group].order.members());
+        let senders = traffic.senders.iter();
+        let reached = senders.map(|sender| {
+            let also = traffic.also.iter();
+            let also = also.filter(|also| also.0 == sender.channel);
+            members(sender.group) + also.map(|also| members(also.1)).sum::<f64>()
+        });
+        let each = reached.sum::<f64>() / traffic.senders.len() as f64;
+        Some(rate * each * time.as_secs_f64()).filter(|due| *due > 0.0)
     }
 
     fn schedule(&self, traffic: &Traffic) -> Schedule {
@@ -145,6 +189,8 @@ impl Load {
 pub(super) struct Reading {
     cpu: Vec<Duration>,
     load: Duration,
+    /// Everybody who belongs to the measurement.
+    ours: HashMap<i32, Duration>,
     busy: Busy,
 }
 
@@ -155,7 +201,7 @@ pub struct Spent {
     cpu: Vec<(String, Duration)>,
     /// The load itself.
     pub load: Duration,
-    /// Anybody else, percent of one processor. The brokers are somebody else unless watched.
+    /// Anybody else, percent of one processor: who is neither watched nor was started by this process.
     pub foreign_percent: f64,
 }
 
@@ -165,6 +211,12 @@ impl Spent {
         let found = self.cpu.iter().filter(|(watched, _)| watched == name);
         found.map(|(_, time)| *time).sum()
     }
+
+    /// The processes that were watched besides the server, and their processor time.
+    pub fn beside(&self) -> impl Iterator<Item = (&str, Duration)> {
+        let all = self.cpu.iter().map(|(name, time)| (name.as_str(), *time));
+        all.filter(|(name, _)| *name != "server")
+    }
 }
 
 impl Reading {
@@ -173,9 +225,16 @@ impl Reading {
             .iter()
             .map(|watched| cpu_of(watched.pid).context(watched.name.clone()))
             .collect::<anyhow::Result<_>>()?;
+        let here = Pid::this().as_raw();
+        // Brokers are no descendants of ours: who started them has ended.
+        let ours = family_of(here)?
+            .into_iter()
+            .chain(watched.iter().map(|watched| watched.pid))
+            .filter_map(|pid| Some((pid, cpu_of(pid).ok()?)));
         Ok(Reading {
             cpu,
-            load: cpu_of(nix::unistd::Pid::this().as_raw())?,
+            load: cpu_of(here)?,
+            ours: ours.collect(),
             busy: Busy::now()?,
         })
     }
@@ -188,11 +247,14 @@ impl Reading {
             .zip(pairs)
             .map(|(watched, (before, after))| (watched.name.clone(), *after - *before))
             .collect();
-        let load = now.load - self.load;
-        let ours = cpu.iter().map(|(_, time)| *time).sum::<Duration>() + load;
+        let before = |pid| self.ours.get(pid).copied().unwrap_or_default();
+        let ours = now.ours.iter();
+        let ours = ours
+            .map(|(pid, time)| time.saturating_sub(before(pid)))
+            .sum();
         Ok(Spent {
             cpu,
-            load,
+            load: now.load - self.load,
             foreign_percent: foreign_percent(self.busy, now.busy, ours),
         })
     }

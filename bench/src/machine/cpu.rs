@@ -8,6 +8,8 @@ use nix::sched::{CpuSet, sched_getaffinity, sched_setaffinity};
 use nix::time::clock_getcpuclockid;
 use nix::unistd::Pid;
 
+use super::family_of;
+
 /// The calling thread.
 const HERE: Pid = Pid::from_raw(0);
 
@@ -22,23 +24,11 @@ pub fn cpu_of(pid: i32) -> anyhow::Result<Duration> {
         .into())
 }
 
-/// The same of all processes that another has started and that still run, and of itself.
-pub fn children_of(parent: i32) -> anyhow::Result<Duration> {
-    let mut total = cpu_of(parent)?;
-    for entry in fs::read_dir("/proc").context("reading /proc")? {
-        let name = entry?.file_name();
-        let Some(pid) = name.to_str().and_then(|name| name.parse::<i32>().ok()) else {
-            continue;
-        };
-        // Processes come and go while they are looked at.
-        let stat = fs::read_to_string(format!("/proc/{pid}/stat")).unwrap_or_default();
-        // The name before it may hold anything, but ends with the last bracket.
-        let after = stat.rsplit_once(')').map_or("", |(_, after)| after);
-        if after.split_whitespace().nth(1) == Some(parent.to_string().as_str()) {
-            total += cpu_of(pid).unwrap_or_default();
-        }
-    }
-    Ok(total)
+/// The same of a process and of everything that descends from it and still runs.
+pub fn cpu_of_family(root: i32) -> anyhow::Result<Duration> {
+    // Who has just ended is counted no more.
+    let times = family_of(root)?.into_iter().map(cpu_of);
+    Ok(times.map(Result::unwrap_or_default).sum())
 }
 
 /// While it lives, the calling thread and what it starts run on one processor: a server that asks how many there are

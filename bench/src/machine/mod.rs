@@ -1,10 +1,12 @@
 //! The machine under the measurement: who runs on which processor, and what it costs, from the kernel's own counters.
 
 mod cpu;
+mod family;
 mod memory;
 mod record;
 
-pub use cpu::{Busy, Pinned, alone_on, anywhere, children_of, cpu_of, foreign_percent};
+pub use cpu::{Busy, Pinned, alone_on, anywhere, cpu_of, cpu_of_family, foreign_percent};
+pub use family::{children_of, family_of};
 pub use memory::{Slab, private_kib};
 pub use record::Machine;
 

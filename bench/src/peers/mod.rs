@@ -47,6 +47,8 @@ pub struct Server {
     pub dialect: Rc<dyn Dialect>,
     /// The process that does the work: its time and memory count.
     pub pid: i32,
+    /// The Redis beside it.
+    pub redis: Option<i32>,
     /// In the order in which they end.
     _processes: Vec<Process>,
     _dir: TempDir,

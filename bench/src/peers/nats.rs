@@ -26,6 +26,7 @@ pub(super) fn start() -> anyhow::Result<Server> {
     Ok(Server {
         dialect: Rc::new(Nats::new(address)),
         pid: nats.pid(),
+        redis: None,
         _processes: vec![nats],
         _dir: dir,
     })

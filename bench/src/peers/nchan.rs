@@ -43,6 +43,7 @@ pub(super) fn start() -> anyhow::Result<Server> {
     Ok(Server {
         dialect: Rc::new(Nchan { address }),
         pid,
+        redis: None,
         _processes: vec![master],
         _dir: dir,
     })

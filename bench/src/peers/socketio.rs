@@ -1,4 +1,4 @@
-//! Socket.IO: `bench/peers/socketio/server.js`, alone or with Redis, which runs where the load runs and is not counted.
+//! Socket.IO: `bench/peers/socketio/server.js`, alone or with Redis, which runs where the load runs and is counted apart.
 
 use std::net::SocketAddr;
 use std::path::Path;
@@ -32,11 +32,13 @@ pub(super) fn start(with_redis: bool) -> anyhow::Result<Server> {
         })
         .context("where the Socket.IO server listens")?;
     let pid = node.pid();
+    let beside = redis.as_ref().map(|(process, _)| process.pid());
     let mut processes = vec![node];
     processes.extend(redis.map(|(process, _)| process));
     Ok(Server {
         dialect: Rc::new(SocketIo::new(address)),
         pid,
+        redis: beside,
         _processes: processes,
         _dir: dir,
     })

@@ -1,5 +1,6 @@
 //! What the figures amount to: the tables of `bench/RESULTS.md` and the picture of the README.
 
+mod notes;
 mod picture;
 mod tables;
 mod targets;
@@ -29,15 +30,30 @@ pub struct Arguments {
     pub picture: PathBuf,
 }
 
-/// Writes both.
+/// Writes both, and says what there are no figures of. What would be empty stays as it is.
 pub fn run(arguments: &Arguments) -> anyhow::Result<()> {
     let kept = merged(&arguments.results)?;
     let mut page = fs::read_to_string(&arguments.page)
         .with_context(|| format!("reading {}", arguments.page.display()))?;
-    for (name, table) in tables::all(&kept) {
-        page = replaced(&page, name, &table)?;
+    anyhow::ensure!(
+        kept.valid().next().is_some(),
+        "there are no figures in the files: nothing is written"
+    );
+    let notes = notes::all(&kept);
+    for note in notes.iter().chain(&notes::missing(&kept)) {
+        println!("{note}");
+    }
+    for (name, table) in tables::all(&kept, &notes) {
+        match table {
+            Some(table) => page = replaced(&page, name, &table)?,
+            None => println!("no figures for the table `{name}`: it stays as it is"),
+        }
     }
     write(&arguments.page, &page)?;
+    if !picture::whole(&kept) {
+        println!("not for every panel of the picture there are figures: it stays as it is");
+        return Ok(());
+    }
     write(&arguments.picture, &picture::draw(&kept))
 }
 

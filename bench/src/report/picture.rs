@@ -68,6 +68,14 @@ pub(super) fn draw(kept: &Kept) -> String {
     )
 }
 
+/// Whether every panel has a bar.
+pub(super) fn whole(kept: &Kept) -> bool {
+    PANELS.iter().all(|panel| {
+        let mut servers = SERVERS.iter();
+        servers.any(|(engine, _)| kept.median(panel.scenario, engine, panel.figure).is_some())
+    })
+}
+
 fn draw_panel(kept: &Kept, panel: &Panel, top: usize, body: &mut String) -> usize {
     let bars: Vec<(&str, &str, f64)> = SERVERS
         .iter()

@@ -4,12 +4,12 @@ use std::collections::BTreeSet;
 use std::fmt::Write as _;
 
 use super::targets::{TARGETS, Target};
-use crate::results::{ALONE_PERCENT, Kept, Median, Point};
+use crate::results::{Kept, Median};
 
-/// Every table with the name of its place.
-pub(super) fn all(kept: &Kept) -> Vec<(&'static str, String)> {
+/// Every table with the name of its place; nothing where there is not one figure for it. `notes` stand below the machine.
+pub(super) fn all(kept: &Kept, notes: &[String]) -> Vec<(&'static str, Option<String>)> {
     vec![
-        ("machine", machine(kept)),
+        ("machine", Some(machine(kept, notes))),
         ("targets", targets(kept)),
         ("shapes", shapes(kept)),
         ("connections", connections(kept)),
@@ -18,7 +18,7 @@ pub(super) fn all(kept: &Kept) -> Vec<(&'static str, String)> {
     ]
 }
 
-fn machine(kept: &Kept) -> String {
+fn machine(kept: &Kept, notes: &[String]) -> String {
     let machine = &kept.machine;
     let commits: BTreeSet<&str> = kept.points.iter().map(|p| p.commit.as_str()).collect();
     let commits: Vec<&str> = commits.into_iter().collect();
@@ -36,32 +36,7 @@ fn machine(kept: &Kept) -> String {
         machine.rustc,
         machine.date,
         peers.join(", "),
-        company(kept)
-    )
-}
-
-/// Which measurements were not alone.
-fn company(kept: &Kept) -> String {
-    let known = kept.points.iter().filter(|p| p.foreign_percent.is_some());
-    let foreign = |p: &&Point| p.foreign_percent.is_some_and(|it| it > ALONE_PERCENT);
-    let names: Vec<String> = kept
-        .points
-        .iter()
-        .filter(foreign)
-        .map(|p| {
-            let percent = p.foreign_percent.unwrap_or_default();
-            format!("{} {} {percent:.0} %", p.scenario, p.engine)
-        })
-        .collect();
-    format!(
-        "Of {} measurements of which it can be told, {} were not alone (others used more than {ALONE_PERCENT:.0} % of a \
-         processor): {}. Where Kafka takes part it cannot be told.",
-        known.count(),
-        names.len(),
-        match names.is_empty() {
-            true => "none".to_owned(),
-            false => names.join(", "),
-        }
+        notes.join("\n")
     )
 }
 
@@ -86,7 +61,8 @@ fn spread(median: Option<Median>) -> String {
     }
 }
 
-fn targets(kept: &Kept) -> String {
+fn targets(kept: &Kept) -> Option<String> {
+    TARGETS.iter().find_map(|target| target.value(kept))?;
     let mut table = "| | what | yardstick | ours | measured | gate | aim | |\n\
                      |---|---|---|---|---|---|---|---|\n"
         .to_owned();
@@ -111,7 +87,7 @@ fn targets(kept: &Kept) -> String {
             value.map_or("not measured", |value| verdict(target, value)),
         );
     }
-    table
+    Some(table)
 }
 
 fn bound(target: &Target, bound: f64) -> String {
@@ -132,7 +108,8 @@ fn verdict(target: &Target, value: f64) -> &'static str {
     }
 }
 
-const ENGINES: [&str; 8] = [
+/// As the tables have them, one after the other.
+pub(super) const ENGINES: [&str; 8] = [
     "raw",
     "raw-nocoalesce",
     "rivermouth",
@@ -144,10 +121,11 @@ const ENGINES: [&str; 8] = [
 ];
 
 /// One table over all servers: CPU, rate and times of each shape.
-fn shapes(kept: &Kept) -> String {
+fn shapes(kept: &Kept) -> Option<String> {
     let mut table = "| shape | server | µs of its CPU per delivery | deliveries/s | its CPU, % | p50 ms | p99 ms | last p99 ms |\n\
                      |---|---|---|---|---|---|---|---|\n"
         .to_owned();
+    let bare = table.len();
     for shape in crate::scenario::shapes() {
         for engine in ENGINES {
             let of = |figure| kept.median(shape, engine, figure);
@@ -167,13 +145,14 @@ fn shapes(kept: &Kept) -> String {
             );
         }
     }
-    table
+    (table.len() > bare).then_some(table)
 }
 
-fn connections(kept: &Kept) -> String {
+fn connections(kept: &Kept) -> Option<String> {
     let mut table = "| server | connects/s | µs of its CPU per connect | KiB per idle connection | kernel slab KiB, both ends | idle CPU µs/s per connection |\n\
                      |---|---|---|---|---|---|\n"
         .to_owned();
+    let bare = table.len();
     for engine in ENGINES {
         let storm = |figure| kept.median("connect-storm", engine, figure);
         let idle = |figure| kept.median("idle", engine, figure);
@@ -190,7 +169,7 @@ fn connections(kept: &Kept) -> String {
             spread(idle("cpu_us_per_connection_s")),
         );
     }
-    table
+    (table.len() > bare).then_some(table)
 }
 
 /// The figures that growth is about.
@@ -211,7 +190,7 @@ const GROWING: [&str; 13] = [
 ];
 
 /// Everything else, figure by figure: what grows, or what does not.
-fn rest(kept: &Kept, growth: bool) -> String {
+fn rest(kept: &Kept, growth: bool) -> Option<String> {
     let mut seen: Vec<(&str, &str)> = Vec::new();
     let mut table =
         "| scenario | server | figures: median (least–most) |\n|---|---|---|\n".to_owned();
@@ -219,7 +198,7 @@ fn rest(kept: &Kept, growth: bool) -> String {
         ["connect-storm", "idle"].contains(&name)
             || crate::scenario::shapes().any(|shape| shape == name)
     };
-    for point in &kept.points {
+    for point in kept.valid() {
         let key = (point.scenario.as_str(), point.engine.as_str());
         let grows = key.0.starts_with("growth-");
         if elsewhere(key.0) || grows != growth || seen.contains(&key) {
@@ -234,5 +213,5 @@ fn rest(kept: &Kept, growth: bool) -> String {
             .collect();
         let _ = writeln!(table, "| {} | {} | {} |", key.0, key.1, figures.join("; "));
     }
-    table
+    (!seen.is_empty()).then_some(table)
 }

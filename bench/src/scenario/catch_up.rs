@@ -19,18 +19,19 @@ const EVENTS: u32 = 50_000;
 const READERS: [u32; 2] = [1, 50];
 
 /// Takes it.
-pub(super) async fn take(sitting: &mut Sitting) -> anyhow::Result<Vec<Point>> {
+pub(super) async fn take(sitting: &mut Sitting) -> anyhow::Result<()> {
     if sitting.engines(&[Engine::Rivermouth]).is_empty() {
-        return Ok(Vec::new());
+        return Ok(());
     }
     let events = sitting.clients(EVENTS);
+    begin(sitting, "catch-up-kafka", READERS[0]);
     let bed = sitting.bed().await?;
     pour(&bed, 1, u64::from(events)).await?;
-    let mut points = Vec::new();
     for readers in READERS {
-        // A fresh node has nothing in memory.
-        points.push(read(&bed, "catch-up-kafka", readers, events).await?);
+        let point = begin(sitting, "catch-up-kafka", readers);
+        sitting.keep(read(&bed, point, readers, events).await?)?;
     }
+    begin(sitting, "catch-up-postgres", READERS[0]);
     let mut persister = bed.start("persister").await;
     store(&bed, u64::from(events)).await?;
     for partition in 0..4 {
@@ -43,10 +44,15 @@ pub(super) async fn take(sitting: &mut Sitting) -> anyhow::Result<Vec<Point>> {
         bed.broker().erase(&topic, partition, end).await;
     }
     for readers in READERS {
-        points.push(read(&bed, "catch-up-postgres", readers, events).await?);
+        let point = begin(sitting, "catch-up-postgres", readers);
+        sitting.keep(read(&bed, point, readers, events).await?)?;
     }
     persister.terminate().await;
-    Ok(points)
+    Ok(())
+}
+
+fn begin(sitting: &mut Sitting, scenario: &str, readers: u32) -> Point {
+    sitting.begin(&format!("{scenario}-{readers}"), Engine::Rivermouth.name())
 }
 
 /// Writes so many events into the first channels of a fresh world, in turns.
@@ -88,7 +94,8 @@ pub(super) async fn store(bed: &Bed, events: u64) -> anyhow::Result<()> {
     }
 }
 
-async fn read(bed: &Bed, scenario: &str, readers: u32, events: u32) -> anyhow::Result<Point> {
+/// With a fresh node, which has nothing in memory.
+async fn read(bed: &Bed, point: Point, readers: u32, events: u32) -> anyhow::Result<Point> {
     let mut node = node::start(bed, "fanout").await?;
     let pid = node.process().pid();
     let dialect = Rivermouth::new(node::address(&node)?, readers, |user| bed.token(user));
@@ -108,7 +115,7 @@ async fn read(bed: &Bed, scenario: &str, readers: u32, events: u32) -> anyhow::R
     let (took, cpu) = (started.elapsed(), cpu_of(pid)? - before);
     let (wrong, complaints) = load.wrong();
     let deliveries = f64::from(readers) * f64::from(events);
-    let point = Point::new(&format!("{scenario}-{readers}"), Engine::Rivermouth.name())
+    let point = point
         .with("events_per_s", deliveries / took.as_secs_f64())
         .with("server_us_per_event", micros(cpu) / deliveries)
         .with("seconds", took.as_secs_f64())

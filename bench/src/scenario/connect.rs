@@ -7,16 +7,15 @@ use crate::dialect::Who;
 use crate::load::{Load, Storm};
 use crate::machine::cpu_of;
 use crate::order::Position;
-use crate::results::Point;
 
 /// How many, and into how many channels.
 const CLIENTS: u32 = 5000;
 const CHANNELS: u32 = 500;
 
 /// Takes it with every server.
-pub(super) async fn take(sitting: &mut Sitting) -> anyhow::Result<Vec<Point>> {
-    let mut points = Vec::new();
+pub(super) async fn take(sitting: &mut Sitting) -> anyhow::Result<()> {
     for engine in sitting.engines_and_peers(&[Engine::Raw, Engine::Rivermouth]) {
+        let point = sitting.begin("connect-storm", engine.name());
         let clients = sitting.clients(CLIENTS);
         let wish = Wish::users(clients);
         let running = engine.start(sitting, wish).await?;
@@ -31,7 +30,7 @@ pub(super) async fn take(sitting: &mut Sitting) -> anyhow::Result<Vec<Point>> {
         let connected = load.connect(crowd, Storm::default())?;
         let cpu = cpu_of(pid)? - before;
         let each = &connected.each;
-        let point = Point::new("connect-storm", engine.name())
+        let point = point
             .with(
                 "connects_per_s",
                 f64::from(clients) / connected.took.as_secs_f64(),
@@ -40,7 +39,7 @@ pub(super) async fn take(sitting: &mut Sitting) -> anyhow::Result<Vec<Point>> {
             .with("p50_ms", each.value_at_quantile(0.5) as f64 / 1e6)
             .with("p99_ms", each.value_at_quantile(0.99) as f64 / 1e6);
         let (wrong, complaints) = load.wrong();
-        points.push(point.checked(wrong, complaints));
+        sitting.keep(point.checked(wrong, complaints))?;
     }
-    Ok(points)
+    Ok(())
 }

@@ -62,19 +62,13 @@ impl Engine {
             Engine::Nats => "nats",
         }
     }
-
-    /// Whether nothing but the server and the load has to work, so that whoever else does is a disturbance.
-    pub fn is_alone(self) -> bool {
-        use Engine::{Nats, Nchan, Raw, RawNocoalesce, Socketio};
-        matches!(self, Raw | RawNocoalesce | Socketio | Nchan | Nats)
-    }
 }
 
 /// A server that runs.
 pub struct Running {
     /// How it is spoken to.
     pub dialect: Rc<dyn Dialect>,
-    /// Its process.
+    /// Its process, and those of the Kafka or the Redis that it needs.
     pub watched: Vec<Watched>,
     /// The way into Kafka, when that is how events come.
     pub kafka: Option<Kafka>,
@@ -120,8 +114,14 @@ impl Engine {
         match self {
             Engine::Raw => raw(Manner::Coalesce),
             Engine::RawNocoalesce => raw(Manner::Each),
-            Engine::Rivermouth => fanout(sitting.bed().await?, wish, false).await,
-            Engine::RivermouthKafka => fanout(sitting.bed().await?, wish, true).await,
+            Engine::Rivermouth => {
+                let bed = sitting.bed().await?;
+                fanout(sitting, bed, wish, false).await
+            }
+            Engine::RivermouthKafka => {
+                let bed = sitting.bed().await?;
+                fanout(sitting, bed, wish, true).await
+            }
             Engine::Socketio => peer(Peer::SocketIo),
             Engine::SocketioRedis => peer(Peer::SocketIoRedis),
             Engine::Nchan => peer(Peer::Nchan),
@@ -138,10 +138,7 @@ fn raw(manner: Manner) -> anyhow::Result<Running> {
         dialect: Rc::new(Relay {
             address: relay.address(),
         }),
-        watched: vec![Watched {
-            name: "server".to_owned(),
-            pid: relay.pid(),
-        }],
+        watched: vec![Watched::server(relay.pid())],
         kafka: None,
         river: None,
         _relay: Some(relay),
@@ -151,12 +148,12 @@ fn raw(manner: Manner) -> anyhow::Result<Running> {
 
 fn peer(peer: Peer) -> anyhow::Result<Running> {
     let server = peer.start()?;
+    let redis = server.redis.map(|pid| Watched::new("redis", pid));
     Ok(Running {
         dialect: Rc::clone(&server.dialect),
-        watched: vec![Watched {
-            name: "server".to_owned(),
-            pid: server.pid,
-        }],
+        watched: std::iter::once(Watched::server(server.pid))
+            .chain(redis)
+            .collect(),
         kafka: None,
         river: None,
         _relay: None,
@@ -165,7 +162,12 @@ fn peer(peer: Peer) -> anyhow::Result<Running> {
 }
 
 /// A fan-out node in a world; `by_kafka` when events come from there and not from its clients.
-pub(super) async fn fanout(bed: Bed, wish: Wish, by_kafka: bool) -> anyhow::Result<Running> {
+pub(super) async fn fanout(
+    sitting: &Sitting,
+    bed: Bed,
+    wish: Wish,
+    by_kafka: bool,
+) -> anyhow::Result<Running> {
     let mut node = node::start(&bed, "fanout").await?;
     let mut dialect = Rivermouth::new(node::address(&node)?, wish.users, |user| bed.token(user));
     dialect.acknowledged = wish.acknowledged;
@@ -180,10 +182,7 @@ pub(super) async fn fanout(bed: Bed, wish: Wish, by_kafka: bool) -> anyhow::Resu
         .transpose()?;
     Ok(Running {
         dialect: Rc::new(dialect),
-        watched: vec![Watched {
-            name: "server".to_owned(),
-            pid: node.process().pid(),
-        }],
+        watched: sitting.watched(node.process().pid()),
         kafka,
         river: Some((bed, node)),
         _relay: None,

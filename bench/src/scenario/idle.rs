@@ -9,7 +9,6 @@ use crate::dialect::Who;
 use crate::load::{Load, Storm};
 use crate::machine::{Slab, cpu_of, private_kib};
 use crate::order::Position;
-use crate::results::Point;
 
 /// How many; each end of a connection counts, and a process has at most 20 000.
 const CLIENTS: u32 = 10_000;
@@ -20,9 +19,9 @@ const FIRST: u32 = 200;
 const HOLD: Duration = Duration::from_secs(60);
 
 /// Takes it with every server.
-pub(super) async fn take(sitting: &mut Sitting) -> anyhow::Result<Vec<Point>> {
-    let mut points = Vec::new();
+pub(super) async fn take(sitting: &mut Sitting) -> anyhow::Result<()> {
     for engine in sitting.engines_and_peers(&[Engine::Raw, Engine::Rivermouth]) {
+        let point = sitting.begin("idle", engine.name());
         let clients = sitting.clients(CLIENTS);
         let wish = Wish::users(clients + FIRST);
         let running = engine.start(sitting, wish).await?;
@@ -47,7 +46,7 @@ pub(super) async fn take(sitting: &mut Sitting) -> anyhow::Result<Vec<Point>> {
         load.idle(hold)?;
         let cpu = cpu_of(pid)? - before;
         let count = f64::from(clients);
-        let point = Point::new("idle", engine.name())
+        let point = point
             .with("kib_per_connection", memory as f64 / count)
             .with("slab_kib_per_connection_both_ends", slab as f64 / count)
             .with(
@@ -55,7 +54,7 @@ pub(super) async fn take(sitting: &mut Sitting) -> anyhow::Result<Vec<Point>> {
                 micros(cpu) / count / hold.as_secs_f64(),
             );
         let (wrong, complaints) = load.wrong();
-        points.push(point.checked(wrong, complaints));
+        sitting.keep(point.checked(wrong, complaints))?;
     }
-    Ok(points)
+    Ok(())
 }

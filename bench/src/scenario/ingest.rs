@@ -4,10 +4,10 @@
 use std::rc::Rc;
 
 use super::engine::{Engine, Wish};
-use super::traffic::micros;
+use super::traffic::{micros, spent};
 use super::{Sitting, node};
 use crate::dialect::Who;
-use crate::load::{Hammer, Load, Pace, Run, Sender, Storm, Traffic, Watched, Way};
+use crate::load::{Hammer, Load, Pace, Run, Sender, Storm, Traffic, Way};
 use crate::order::Position;
 use crate::results::Point;
 
@@ -16,15 +16,17 @@ const CHANNELS: u32 = 100;
 const PAYLOAD: usize = 100;
 
 /// Takes both ways.
-pub(super) async fn take(sitting: &mut Sitting) -> anyhow::Result<Vec<Point>> {
+pub(super) async fn take(sitting: &mut Sitting) -> anyhow::Result<()> {
     if sitting.engines(&[Engine::Rivermouth]).is_empty() {
-        return Ok(Vec::new());
+        return Ok(());
     }
-    Ok(vec![socket(sitting).await?, http(sitting).await?])
+    socket(sitting).await?;
+    http(sitting).await
 }
 
 /// Every client has one publish on its way.
-async fn socket(sitting: &mut Sitting) -> anyhow::Result<Point> {
+async fn socket(sitting: &mut Sitting) -> anyhow::Result<()> {
+    let point = sitting.begin("ingest-ws", Engine::Rivermouth.name());
     let clients = sitting.clients(CLIENTS);
     let wish = Wish {
         acknowledged: true,
@@ -55,10 +57,11 @@ async fn socket(sitting: &mut Sitting) -> anyhow::Result<Point> {
         time: sitting.arguments.time,
     };
     let run = load.stretch(&traffic, &mut Way::Sockets, &running.watched)?;
-    Ok(figures("ingest-ws", &run))
+    sitting.keep(figures(point, &run))
 }
 
-async fn http(sitting: &mut Sitting) -> anyhow::Result<Point> {
+async fn http(sitting: &mut Sitting) -> anyhow::Result<()> {
+    let point = sitting.begin("ingest-http", Engine::Rivermouth.name());
     let bed = sitting.bed().await?;
     let mut node = node::start(&bed, "ingest").await?;
     let clients = sitting.clients(CLIENTS);
@@ -73,31 +76,20 @@ async fn http(sitting: &mut Sitting) -> anyhow::Result<Point> {
         channels: CHANNELS,
         bytes: PAYLOAD,
     };
-    let watched = Watched {
-        name: "server".to_owned(),
-        pid: node.process().pid(),
-    };
+    let watched = sitting.watched(node.process().pid());
     let run = hammer
-        .run(
-            sitting.arguments.warm_up,
-            sitting.arguments.time,
-            &[watched],
-        )
+        .run(sitting.arguments.warm_up, sitting.arguments.time, &watched)
         .await?;
-    Ok(figures("ingest-http", &run))
+    sitting.keep(figures(point, &run))
 }
 
-fn figures(scenario: &str, run: &Run) -> Point {
+fn figures(point: Point, run: &Run) -> Point {
     let cpu = run.spent.of("server");
     let acknowledged = run.counts.acknowledged.max(1) as f64;
-    Point::new(scenario, Engine::Rivermouth.name())
+    spent(point, run)
         .checked(run.counts.wrong, &run.complaints)
         .with("acknowledged_per_s", acknowledged / run.time.as_secs_f64())
         .with("server_us_per_event", micros(cpu) / acknowledged)
-        .with(
-            "server_cpu_percent",
-            cpu.as_secs_f64() / run.time.as_secs_f64() * 100.0,
-        )
         .with(
             "p50_ms",
             run.counts.last.value_at_quantile(0.5) as f64 / 1e6,

@@ -16,7 +16,6 @@ use super::traffic::{PAYLOAD, figures, settle};
 use super::{Shape, Sitting};
 use crate::load::{Load, Pace, Traffic, Way, histogram};
 use crate::payload::{Mark, START};
-use crate::results::Point;
 
 /// 50 000 deliveries a second of 1000 events.
 const SHAPE: Shape = Shape {
@@ -28,10 +27,11 @@ const SHAPE: Shape = Shape {
 };
 
 /// Takes it.
-pub(super) async fn take(sitting: &mut Sitting) -> anyhow::Result<Vec<Point>> {
+pub(super) async fn take(sitting: &mut Sitting) -> anyhow::Result<()> {
     if sitting.engines(&[Engine::RivermouthKafka]).is_empty() {
-        return Ok(Vec::new());
+        return Ok(());
     }
+    let mut point = sitting.begin(SHAPE.name, Engine::RivermouthKafka.name());
     let wish = Wish::users(SHAPE.members);
     let mut running = Engine::RivermouthKafka.start(sitting, wish).await?;
     let (bed, _) = running.river.as_ref().context("a world")?;
@@ -54,15 +54,13 @@ pub(super) async fn take(sitting: &mut Sitting) -> anyhow::Result<Vec<Point>> {
     let run = load.run(&traffic, &mut Way::Kafka(kafka), &running.watched)?;
     let plain = plain.stop(load.since_ns())?;
     let quantile = |of: &Histogram<u64>, q| of.value_at_quantile(q) as f64 / 1e6;
-    let mut point = Point::new(SHAPE.name, Engine::RivermouthKafka.name());
     for (name, q) in [("p50", 0.5), ("p99", 0.99), ("p999", 0.999)] {
         let (ours, theirs) = (quantile(&run.counts.latency, q), quantile(&plain, q));
         point = point
             .with(&format!("kafka_{name}_ms"), theirs)
             .with(&format!("added_{name}_ms"), ours - theirs);
     }
-
-    Ok(vec![figures(point, &run)])
+    sitting.keep(figures(point, &run))
 }
 
 /// A consumer of librdkafka that reads the same topic and only looks at the time.

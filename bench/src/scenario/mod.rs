@@ -24,8 +24,9 @@ use clap::ValueEnum as _;
 use nix::sys::resource::{Resource, getrlimit, setrlimit};
 
 use crate::interrupt;
+use crate::lock::Lock;
 use crate::machine::{LOAD_CPU, alone_on};
-use crate::results::{Point, Results};
+use crate::panics;
 pub use embedded::alone as embedded;
 pub use engine::Engine;
 use shape::Shape;
@@ -47,16 +48,16 @@ pub struct Arguments {
     #[arg(long, default_value = "target/release/rivermouth")]
     pub binary: String,
     /// How long each measurement lasts.
-    #[arg(long, default_value = "8", value_parser = some_seconds, value_name = "SECONDS")]
+    #[arg(long, default_value = "3", value_parser = some_seconds, value_name = "SECONDS")]
     pub time: Duration,
     /// How long each runs before it is measured.
-    #[arg(long, default_value = "2", value_parser = seconds, value_name = "SECONDS")]
+    #[arg(long, default_value = "1", value_parser = seconds, value_name = "SECONDS")]
     pub warm_up: Duration,
     /// How often each measurement is taken.
     #[arg(long, default_value_t = 3, value_parser = clap::value_parser!(u32).range(1..))]
     pub repeats: u32,
     /// Divides the clients of every scenario.
-    #[arg(long, default_value_t = 1, value_parser = clap::value_parser!(u32).range(1..))]
+    #[arg(long, default_value_t = 1, value_parser = clap::value_parser!(u32).range(1..=1000))]
     pub divide: u32,
     /// The figures are added to this file.
     #[arg(long, default_value = "target/bench/results.json")]
@@ -79,6 +80,8 @@ fn some_seconds(text: &str) -> Result<Duration, String> {
 /// Takes them.
 pub fn run(arguments: &Arguments) -> anyhow::Result<()> {
     interrupt::watch()?;
+    panics::hush();
+    let _lock = Lock::take()?;
     let (_, most) = getrlimit(Resource::RLIMIT_NOFILE)?;
     setrlimit(Resource::RLIMIT_NOFILE, most, most)?;
     // Everything but the servers under test stays here, whoever starts it.
@@ -87,27 +90,42 @@ pub fn run(arguments: &Arguments) -> anyhow::Result<()> {
         .enable_all()
         .build()?;
     runtime.block_on(async {
+        let scenarios = Scenario::wanted(&arguments.only)?;
         let mut sitting = Sitting::new(arguments.clone())?;
-        let mut results = Results::open(&arguments.results)?;
-        for scenario in Scenario::wanted(&arguments.only)? {
+        for scenario in scenarios {
             for repeat in 0..arguments.repeats {
                 interrupt::check()?;
-                let points = scenario.take(&mut sitting).await;
-                let points = points.with_context(|| scenario.name())?;
-                anyhow::ensure!(
-                    !points.is_empty() || arguments.only.is_empty(),
-                    "{}: it measures none of the servers that were named",
-                    scenario.name()
-                );
-                for mut point in points {
-                    point.repeat = repeat;
-                    println!("{point}");
-                    results.add(point)?;
-                }
+                sitting.repeat = repeat;
+                once(&mut sitting, scenario)
+                    .await
+                    .with_context(|| scenario.name())?;
             }
         }
-        results.void()
+        sitting.void()
     })
+}
+
+/// Takes one of them once; what failed is written down as void.
+async fn once(sitting: &mut Sitting, scenario: Scenario) -> anyhow::Result<()> {
+    let before = sitting.kept();
+    let taken = panics::caught(scenario.take(sitting)).await;
+    // Who asks to stop makes nothing void.
+    interrupt::check()?;
+    if let Err(error) = taken {
+        sitting.fail(&error)?;
+        return Err(error);
+    }
+    anyhow::ensure!(
+        sitting.kept() > before || sitting.arguments.only.is_empty(),
+        "it measures none of the servers that were named"
+    );
+    Ok(())
+}
+
+/// The names of all scenarios.
+pub fn names() -> Vec<String> {
+    let all = Scenario::all().into_iter();
+    all.map(Scenario::name).collect()
 }
 
 /// The names of the shapes of traffic.
@@ -143,15 +161,20 @@ enum Other {
 }
 
 impl Scenario {
-    /// Those of these names, in their usual order; all of them when none is named.
-    fn wanted(names: &[String]) -> anyhow::Result<Vec<Scenario>> {
+    /// In their usual order.
+    fn all() -> Vec<Scenario> {
         let others = Other::value_variants().iter().copied();
-        let all: Vec<Scenario> = Shape::ALL
+        Shape::ALL
             .iter()
             .map(Scenario::Traffic)
             .chain(others.map(Scenario::Other))
-            .collect();
-        let known: Vec<String> = all.iter().map(|scenario| scenario.name()).collect();
+            .collect()
+    }
+
+    /// Those of these names, in their usual order; all of them when none is named.
+    fn wanted(names: &[String]) -> anyhow::Result<Vec<Scenario>> {
+        let all = Scenario::all();
+        let known = self::names();
         for name in names {
             anyhow::ensure!(
                 known.contains(name),
@@ -174,7 +197,7 @@ impl Scenario {
         }
     }
 
-    async fn take(self, sitting: &mut Sitting) -> anyhow::Result<Vec<Point>> {
+    async fn take(self, sitting: &mut Sitting) -> anyhow::Result<()> {
         let other = match self {
             Scenario::Traffic(shape) => return traffic::take(sitting, shape).await,
             Scenario::Other(other) => other,

@@ -11,7 +11,7 @@ use super::catch_up::pour;
 use super::engine::Engine;
 use super::traffic::micros;
 use super::{Sitting, node};
-use crate::machine::{Pinned, SERVER_CPU, children_of, cpu_of};
+use crate::machine::{Pinned, SERVER_CPU, cpu_of, cpu_of_family};
 use crate::results::Point;
 
 const EVENTS: u32 = 300_000;
@@ -22,36 +22,39 @@ const COPIED: usize = 1000;
 const PATIENCE: Duration = Duration::from_secs(180);
 
 /// Takes it.
-pub(super) async fn take(sitting: &mut Sitting) -> anyhow::Result<Vec<Point>> {
+pub(super) async fn take(sitting: &mut Sitting) -> anyhow::Result<()> {
     if sitting.engines(&[Engine::Rivermouth]).is_empty() {
-        return Ok(Vec::new());
+        return Ok(());
     }
+    let persisted = sitting.begin("persist", Engine::Rivermouth.name());
     let events = u64::from(sitting.clients(EVENTS));
     let bed = sitting.bed().await?;
     let postgres = sitting.postgres();
     pour(&bed, CHANNELS, events).await?;
-    let persisted = persist(&bed, postgres, events).await?;
-    let copied = copy(&bed, postgres, events).await?;
+    let persisted = persist(persisted, &bed, postgres, events).await?;
+    let copied = sitting.begin("persist", "copy-1000");
+    let copied = copy(copied, &bed, postgres, events).await?;
     let ratio = persisted.figures["rows_per_s"] / copied.figures["rows_per_s"];
-    Ok(vec![persisted.with("ratio_to_copy", ratio), copied])
+    sitting.keep(persisted.with("ratio_to_copy", ratio))?;
+    sitting.keep(copied)
 }
 
-async fn persist(bed: &Bed, postgres: i32, events: u64) -> anyhow::Result<Point> {
+async fn persist(point: Point, bed: &Bed, postgres: i32, events: u64) -> anyhow::Result<Point> {
     let mut database = PgConnection::connect(bed.database().url()).await?;
     let mut node = node::start(bed, "persister").await?;
     let pid = node.process().pid();
     // The beginning is not counted: leases, connections, the first plans.
     let first = stored(&mut database, events / 10).await?;
-    let (started, before) = (Instant::now(), (cpu_of(pid)?, children_of(postgres)?));
+    let (started, before) = (Instant::now(), (cpu_of(pid)?, cpu_of_family(postgres)?));
     let last = stored(&mut database, events).await?;
     let took = started.elapsed();
     let (ours, theirs) = (
         cpu_of(pid)? - before.0,
-        children_of(postgres)?.saturating_sub(before.1),
+        cpu_of_family(postgres)?.saturating_sub(before.1),
     );
     node.terminate().await;
     let rows = (last - first) as f64;
-    let mut point = Point::new("persist", Engine::Rivermouth.name())
+    let mut point = point
         .with("rows_per_s", rows / took.as_secs_f64())
         .with("persister_us_per_row", micros(ours) / rows)
         .with("postgres_us_per_row", micros(theirs) / rows);
@@ -88,7 +91,7 @@ async fn stored(database: &mut PgConnection, wanted: u64) -> anyhow::Result<u64>
 }
 
 /// The stored rows once more, by COPY in transactions of 1000 rows, into a table with the same columns and indexes.
-async fn copy(bed: &Bed, postgres: i32, events: u64) -> anyhow::Result<Point> {
+async fn copy(point: Point, bed: &Bed, postgres: i32, events: u64) -> anyhow::Result<Point> {
     let pool = bed.database().pool().await;
     let mut out = pool
         .copy_out_raw(
@@ -105,7 +108,7 @@ async fn copy(bed: &Bed, postgres: i32, events: u64) -> anyhow::Result<Point> {
     database.execute(AssertSqlSafe(table)).await?;
     database.execute("checkpoint").await?;
     let pinned = Pinned::to(SERVER_CPU)?;
-    let (started, before) = (Instant::now(), children_of(postgres)?);
+    let (started, before) = (Instant::now(), cpu_of_family(postgres)?);
     let mut rest = text.as_slice();
     while !rest.is_empty() {
         let end = memchr::memchr_iter(b'\n', rest).nth(COPIED - 1);
@@ -119,12 +122,12 @@ async fn copy(bed: &Bed, postgres: i32, events: u64) -> anyhow::Result<Point> {
     }
     let took = started.elapsed();
     drop(pinned);
-    let theirs = children_of(postgres)?.saturating_sub(before);
+    let theirs = cpu_of_family(postgres)?.saturating_sub(before);
     let copied: i64 = sqlx::query_scalar("select count(*) from rivermouth.yardstick")
         .fetch_one(&mut database)
         .await
         .context("counting")?;
-    let mut point = Point::new("persist", "copy-1000")
+    let mut point = point
         .with("rows_per_s", copied as f64 / took.as_secs_f64())
         .with("postgres_us_per_row", micros(theirs) / copied as f64);
     point.wrong.lost = events.saturating_sub(copied.unsigned_abs());

@@ -12,7 +12,6 @@ use crate::dialect::Who;
 use crate::load::{Load, Pace, Sender, Storm, Traffic, Way};
 use crate::machine::cpu_of;
 use crate::order::Position;
-use crate::results::Point;
 use anyhow::Context as _;
 
 const CLIENTS: u32 = 5000;
@@ -21,15 +20,15 @@ const CHANNELS: u32 = 50;
 const MISSED: u32 = 100;
 
 /// Takes it; only servers that resume can do it.
-pub(super) async fn take(sitting: &mut Sitting) -> anyhow::Result<Vec<Point>> {
-    let mut points = Vec::new();
+pub(super) async fn take(sitting: &mut Sitting) -> anyhow::Result<()> {
     for engine in sitting.engines(&[Engine::Rivermouth]) {
-        points.push(one(sitting, engine).await?);
+        one(sitting, engine).await?;
     }
-    Ok(points)
+    Ok(())
 }
 
-async fn one(sitting: &mut Sitting, engine: Engine) -> anyhow::Result<Point> {
+async fn one(sitting: &mut Sitting, engine: Engine) -> anyhow::Result<()> {
+    let point = sitting.begin("reconnect-storm", engine.name());
     let clients = sitting.clients(CLIENTS);
     let channels = CHANNELS.min(clients / 2);
     let clients = clients / channels * channels;
@@ -65,7 +64,7 @@ async fn one(sitting: &mut Sitting, engine: Engine) -> anyhow::Result<Point> {
     let cpu = cpu_of(pid)? - before.0;
     let reads = reads(node).await? - before.1;
     let count = f64::from(clients);
-    let point = Point::new("reconnect-storm", engine.name())
+    let point = point
         .with("resumes_per_s", count / took.as_secs_f64())
         .with("resumes_per_cpu_s", count / cpu.as_secs_f64())
         .with("server_us_per_resume", micros(cpu) / count)
@@ -75,7 +74,7 @@ async fn one(sitting: &mut Sitting, engine: Engine) -> anyhow::Result<Point> {
         )
         .with("reads_of_log_and_tables", reads);
     let (wrong, complaints) = load.wrong();
-    Ok(point.checked(wrong, complaints))
+    sitting.keep(point.checked(wrong, complaints))
 }
 
 /// The members of some channels, each of which has a group.

@@ -2,14 +2,17 @@
 
 use std::time::{Duration, Instant};
 
+use nix::unistd::getppid;
 use testbed::{Bed, Cluster, Server};
 use tokio::time::interval;
 
 use super::latency::Plain;
 use super::traffic::PAYLOAD;
 use super::{Arguments, Engine};
-use crate::load::Kafka;
+use crate::load::{Kafka, Watched};
+use crate::machine::children_of;
 use crate::payload::Mark;
+use crate::results::{Lengths, Point, Results};
 
 /// New brokers are warmed as many times as long as a measurement.
 const YOUTH: u32 = 30;
@@ -21,6 +24,15 @@ const AT_ONCE: u32 = 25;
 pub struct Sitting {
     /// What was asked for.
     pub arguments: Arguments,
+    /// The how many-th time the scenario is taken.
+    pub repeat: u32,
+    results: Results,
+    /// Measurements that were kept.
+    kept: usize,
+    /// A measurement that was begun and is not kept yet.
+    begun: Option<Point>,
+    /// The processes of the brokers.
+    brokers: Vec<i32>,
     // Worlds are gone before these.
     cluster: Option<Cluster>,
     server: Option<Server>,
@@ -34,11 +46,60 @@ impl Sitting {
             std::path::Path::new(binary).exists(),
             "{binary} is not there: build it with `cargo build --release -p rivermouth`, or name another with --binary"
         );
+        let results = Results::open(&arguments.results)?;
         Ok(Sitting {
             arguments,
+            repeat: 0,
+            results,
+            kept: 0,
+            begun: None,
+            brokers: Vec::new(),
             cluster: None,
             server: None,
         })
+    }
+
+    /// Begins a measurement: when what follows fails, this is what is void.
+    pub fn begin(&mut self, scenario: &str, engine: &str) -> Point {
+        self.begun.insert(Point::new(scenario, engine)).clone()
+    }
+
+    /// Prints a measurement and writes it down.
+    pub fn keep(&mut self, mut point: Point) -> anyhow::Result<()> {
+        let Arguments {
+            time,
+            warm_up,
+            divide,
+            ..
+        } = self.arguments;
+        point.repeat = self.repeat;
+        point.lengths = Some(Lengths {
+            time_s: time.as_secs_f64(),
+            warm_up_s: warm_up.as_secs_f64(),
+            divide,
+        });
+        println!("{point}");
+        self.kept += 1;
+        self.begun = None;
+        self.results.add(point)
+    }
+
+    /// Writes down that what was begun came to nothing, and why.
+    pub fn fail(&mut self, why: &anyhow::Error) -> anyhow::Result<()> {
+        match self.begun.take() {
+            Some(point) => self.keep(point.failed(format!("{why:#}"))),
+            None => Ok(()),
+        }
+    }
+
+    /// How many measurements have been kept.
+    pub fn kept(&self) -> usize {
+        self.kept
+    }
+
+    /// An error when anything was wrong in any of them.
+    pub fn void(&self) -> anyhow::Result<()> {
+        self.results.void()
     }
 
     /// The wanted ones of `engines`.
@@ -64,6 +125,14 @@ impl Sitting {
         (count / self.arguments.divide).max(10)
     }
 
+    /// A server under test, and the brokers that it needs.
+    pub fn watched(&self, server: i32) -> Vec<Watched> {
+        let brokers = self.brokers.iter().map(|pid| Watched::new("kafka", *pid));
+        std::iter::once(Watched::server(server))
+            .chain(brokers)
+            .collect()
+    }
+
     /// The process of PostgreSQL that starts all its others; it runs once there has been a world.
     pub fn postgres(&self) -> i32 {
         self.server.as_ref().map_or(0, Server::pid)
@@ -73,14 +142,25 @@ impl Sitting {
     pub async fn bed(&mut self) -> anyhow::Result<Bed> {
         if self.cluster.is_none() {
             // In a world of its own: nothing of it is in those that are measured.
-            let bed = self.world().await;
+            let bed = self.world().await?;
             self.warm_brokers(&bed).await?;
         }
-        Ok(self.world().await)
+        self.world().await
     }
 
-    async fn world(&mut self) -> Bed {
-        let cluster = self.cluster.get_or_insert_with(|| Cluster::start(1));
+    async fn world(&mut self) -> anyhow::Result<Bed> {
+        let cluster = match &mut self.cluster {
+            Some(cluster) => cluster,
+            none => {
+                // The script that starts brokers ends, and the keeper adopts them.
+                let keeper = getppid().as_raw();
+                let before = children_of(keeper)?;
+                let cluster = none.insert(Cluster::start(1));
+                self.brokers = children_of(keeper)?;
+                self.brokers.retain(|pid| !before.contains(pid));
+                cluster
+            }
+        };
         let server = match &mut self.server {
             Some(server) => server,
             none => none.insert(Server::start_with(SETTINGS).await),
@@ -95,7 +175,7 @@ impl Sitting {
         ] {
             bed.set(name, "1000000");
         }
-        bed
+        Ok(bed)
     }
 
     /// A young JVM compiles while it works, on the processor that the load needs: whoever came first would be measured

@@ -13,19 +13,19 @@ use crate::results::Point;
 pub(super) const PAYLOAD: usize = 200;
 
 /// Connections that publish to a channel whose members do not: one alone may have only so many publishes unanswered.
-const PUBLISHERS: u32 = 8;
+pub(super) const PUBLISHERS: u32 = 8;
 
 /// Takes a shape with every server that can do it.
-pub(super) async fn take(sitting: &mut Sitting, shape: &Shape) -> anyhow::Result<Vec<Point>> {
+pub(super) async fn take(sitting: &mut Sitting, shape: &Shape) -> anyhow::Result<()> {
     let shape = shape.divided(sitting.arguments.divide);
-    let mut points = Vec::new();
     for engine in sitting.engines_and_peers(&Engine::OWN) {
-        points.push(one(sitting, &shape, engine).await?);
+        one(sitting, &shape, engine).await?;
     }
-    Ok(points)
+    Ok(())
 }
 
-async fn one(sitting: &mut Sitting, shape: &Shape, engine: Engine) -> anyhow::Result<Point> {
+async fn one(sitting: &mut Sitting, shape: &Shape, engine: Engine) -> anyhow::Result<()> {
+    let point = sitting.begin(shape.name, engine.name());
     let members = shape.channels * shape.members;
     let wish = Wish {
         // A broker that syncs every request to its disk gets no more than it can take.
@@ -38,9 +38,7 @@ async fn one(sitting: &mut Sitting, shape: &Shape, engine: Engine) -> anyhow::Re
     };
     let mut running = engine.start(sitting, wish).await?;
     let run = traffic(sitting, shape, &mut running)?;
-    let mut point = Point::new(shape.name, engine.name());
-    point.foreign_percent = engine.is_alone().then_some(run.spent.foreign_percent);
-    Ok(figures(point, &run))
+    sitting.keep(figures(point, &run))
 }
 
 /// Runs a shape against what runs.
@@ -104,16 +102,21 @@ pub(super) fn settle(
             })
             .collect());
     }
-    let publishers = (0..PUBLISHERS).map(|number| {
-        let who = Who::publisher(members + number, 0);
-        (who, groups[0], Position::default())
+    publishers(load, members, groups[0])
+}
+
+/// A few users from `first` on who publish to channel 0 in turn, and do not listen.
+pub(super) fn publishers(load: &mut Load, first: u32, group: usize) -> anyhow::Result<Vec<Sender>> {
+    let publishers = (first..first + PUBLISHERS).map(|user| {
+        let who = Who::publisher(user, 0);
+        (who, group, Position::default())
     });
     let connected = load.connect(publishers, Storm::default())?;
     let numbered = connected.ids.into_iter().zip(0..);
     Ok(numbered
         .map(|(id, number)| Sender {
             number,
-            group: groups[0],
+            group,
             channel: 0,
             id: Some(id),
         })
@@ -121,12 +124,13 @@ pub(super) fn settle(
 }
 
 /// Adds what every run of traffic tells.
-pub(super) fn figures(point: Point, run: &Run) -> Point {
+pub(super) fn figures(mut point: Point, run: &Run) -> Point {
+    point.rate_percent = run.rate_percent();
     let seconds = run.time.as_secs_f64();
     let deliveries = run.counts.deliveries.max(1) as f64;
     let cpu = run.spent.of("server");
     let ms = |ns: u64| ns as f64 / 1e6;
-    point
+    spent(point, run)
         .checked(run.counts.wrong, &run.complaints)
         .with("deliveries_per_s", run.counts.deliveries as f64 / seconds)
         .with("published_per_s", run.counts.published as f64 / seconds)
@@ -136,11 +140,6 @@ pub(super) fn figures(point: Point, run: &Run) -> Point {
             micros(cpu) / run.counts.published.max(1) as f64,
         )
         .with("deliveries_per_cpu_s", deliveries / cpu.as_secs_f64())
-        .with("server_cpu_percent", cpu.as_secs_f64() / seconds * 100.0)
-        .with(
-            "load_cpu_percent",
-            run.spent.load.as_secs_f64() / seconds * 100.0,
-        )
         .with("bytes_per_delivery", run.counts.bytes as f64 / deliveries)
         .with(
             "deliveries_per_read",
@@ -151,6 +150,18 @@ pub(super) fn figures(point: Point, run: &Run) -> Point {
         .with("p999_ms", ms(run.counts.latency.value_at_quantile(0.999)))
         .with("last_p50_ms", ms(run.counts.last.value_at_quantile(0.5)))
         .with("last_p99_ms", ms(run.counts.last.value_at_quantile(0.99)))
+}
+
+/// Adds who had the processors meanwhile.
+pub(super) fn spent(mut point: Point, run: &Run) -> Point {
+    let percent = |cpu: Duration| cpu.as_secs_f64() / run.time.as_secs_f64() * 100.0;
+    point.foreign_percent = Some(run.spent.foreign_percent);
+    for (name, cpu) in run.spent.beside() {
+        point = point.with(&format!("{name}_cpu_percent"), percent(cpu));
+    }
+    point
+        .with("server_cpu_percent", percent(run.spent.of("server")))
+        .with("load_cpu_percent", percent(run.spent.load))
 }
 
 /// A time in microseconds.

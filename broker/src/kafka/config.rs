@@ -42,6 +42,8 @@ pub struct KafkaConfig {
     pub read_ahead_bytes_max: u32,
     /// What a consumer sees of transactions of the users' backends.
     isolation: &'static str,
+    /// How long a broker that has nothing new holds a fetch.
+    fetch_wait: Duration,
 }
 
 impl KafkaConfig {
@@ -58,6 +60,16 @@ impl KafkaConfig {
             read_ahead_bytes_max: 2 << 20,
             // Aborted ones are never shown, and open ones are waited for.
             isolation: "read_committed",
+            // A newly assigned partition and the first `End` wait for it at most once.
+            fetch_wait: Duration::from_millis(50),
+        }
+    }
+
+    /// The same for a reader whose partitions seldom change: an idle broker is asked four times a second, not twenty.
+    pub(crate) fn steady(&self) -> KafkaConfig {
+        KafkaConfig {
+            fetch_wait: Duration::from_millis(250),
+            ..self.clone()
         }
     }
 
@@ -188,9 +200,7 @@ impl KafkaConfig {
             .set("check.crcs", "true")
             // Makes `End` items.
             .set("enable.partition.eof", "true")
-            // An idle broker holds a fetch this long; a newly assigned partition and the first `End`
-            // wait for it at most once.
-            .set("fetch.wait.max.ms", "50")
+            .set("fetch.wait.max.ms", self.fetch_wait.as_millis().to_string())
             .set("fetch.min.bytes", "1")
             // When the reader was slow, resume at once (default: after one second).
             .set("fetch.queue.backoff.ms", "5")

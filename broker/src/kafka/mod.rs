@@ -119,6 +119,10 @@ impl KafkaLog {
         KafkaReader::new(&self.0.config, self.0.query.clone())
     }
 
+    pub(crate) fn steady_reader(&self) -> Result<KafkaReader, BrokerError> {
+        KafkaReader::new(&self.0.config.steady(), self.0.query.clone())
+    }
+
     pub(crate) async fn flush(&self, deadline: Duration) -> Result<(), BrokerError> {
         self.0.producer.flush(deadline).await
     }

@@ -32,7 +32,7 @@ impl Stage {
         let producer = ClientConfig::new()
             .set("bootstrap.servers", proxies[0].address())
             .set("enable.idempotence", "true")
-            .set("message.timeout.ms", "2000")
+            .set("message.timeout.ms", "5000")
             .set("reconnect.backoff.max.ms", "200")
             .create()
             .unwrap();
@@ -127,7 +127,7 @@ async fn what_the_producer_may_have_sent_twice_is_told_so() {
     // anew, and nobody can say whether the broker takes it for what it has already.
     proxies[0].hold(Way::Down);
     let mut first = bed.send(&topic, 0, "k", "1").unwrap();
-    let early = timeout(Duration::from_millis(2500), &mut first).await;
+    let early = timeout(Duration::from_millis(3000), &mut first).await;
     assert!(early.is_err(), "{early:?}");
     let second = bed.send(&topic, 0, "k", "2").unwrap();
     let given_up = within("the first to be given up", first).await;

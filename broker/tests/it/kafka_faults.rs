@@ -64,7 +64,7 @@ async fn kill_9_of_the_only_broker_loses_nothing_acknowledged() {
     cluster.restart(1).await;
     until_appended(&bed, &topic, "back").await;
     // The same reader goes on by itself, and what was acknowledged is where it was said to be.
-    let high = bed.log.watermarks(&topic, 0).await.unwrap().high;
+    let high = wait_high(&bed, &topic, 0).await;
     let (records, _) = read_to_end(&mut reader, high).await;
     for (offset, value) in &acknowledged {
         let found = records
@@ -113,7 +113,7 @@ async fn a_hanging_broker_makes_outcomes_unknown_and_the_queue_full() {
     );
     cluster.resume(1).await;
     until_appended(&bed, &topic, "after").await;
-    let high = bed.log.watermarks(&topic, 0).await.unwrap().high;
+    let high = wait_high(&bed, &topic, 0).await;
     let (records, _) = read_to_end(&mut bed.reader(&topic, 0, 0), high).await;
     // Nothing was stored twice by the client itself: 20 unknown ones at most.
     assert!(records.iter().filter(|r| text(&r.value) == "?").count() <= 20);

@@ -26,6 +26,8 @@ pub(crate) struct Feed {
     pub(crate) cold: Vec<Channel>,
     pub(crate) warming: bool,
     pub(crate) used: Instant,
+    /// The feed of the ephemeral partition beside it, once there is one.
+    pub(crate) signals: Option<usize>,
 }
 
 /// Whether records come.
@@ -82,7 +84,13 @@ impl Feed {
             cold: Vec::new(),
             warming: false,
             used: now,
+            signals: None,
         }
+    }
+
+    /// Whether it has a channel, or somebody waits for it.
+    pub(crate) fn is_needed(&self) -> bool {
+        !self.slots.is_empty() || self.barrier.in_flight || !self.barrier.waiting.is_empty()
     }
 
     /// Whether a subscription is attached to one of its channels.

@@ -29,8 +29,9 @@ impl Hub {
     pub(super) fn pull(&mut self, pull: Pull) {
         let index = self.feed(self.directory.durable(&pull.channel));
         if let Phase::Closed = self.feeds[index].phase {
-            self.open(index);
+            self.feeds[index].phase = Phase::Opening;
         }
+        self.open_signals(index);
         let feed = &mut self.feeds[index];
         feed.used = self.now;
         if matches!(feed.phase, Phase::Reading) && !pull.barrier {
@@ -50,16 +51,25 @@ impl Hub {
         self.feeds.len() - 1
     }
 
-    /// Interest in a partition (D11): read it, and the ephemeral one beside it, from their ends.
-    fn open(&mut self, index: usize) {
-        self.feeds[index].phase = Phase::Opening;
-        if let Some(signals) = self.directory.signals_beside(&self.feeds[index].place) {
-            let signals = self.feed(signals);
-            self.feeds[signals].used = self.now;
-            if let Phase::Closed = self.feeds[signals].phase {
-                self.feeds[signals].phase = Phase::Opening;
-                self.ask_end(signals);
+    /// Interest in a partition (D11) is interest in the ephemeral one beside it, too: where that is not read, reading
+    /// begins at its end. It is not read at first, after nobody needed it for a while, and when its end could not be had.
+    pub(super) fn open_signals(&mut self, index: usize) {
+        let signals = match self.feeds[index].signals {
+            Some(signals) => signals,
+            None => {
+                let beside = self.directory.signals_beside(&self.feeds[index].place);
+                let Some(place) = beside else { return };
+                let signals = self.feed(place);
+                self.feeds[index].signals = Some(signals);
+                signals
             }
+        };
+        let feed = &mut self.feeds[signals];
+        feed.used = self.now;
+        let closed = matches!(feed.phase, Phase::Closed);
+        if closed && self.directory.watch().lost(&feed.place.topic).is_none() {
+            feed.phase = Phase::Opening;
+            self.ask_end(signals);
         }
     }
 

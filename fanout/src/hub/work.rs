@@ -183,6 +183,9 @@ impl Hub {
                 }
             }
             self.forget_idle(index);
+            if self.feeds[index].is_needed() {
+                self.open_signals(index);
+            }
             match self.feeds[index].phase {
                 Phase::Broken { retry } if retry <= self.now => self.ask_end(index),
                 Phase::Opening => self.ask_end(index),
@@ -233,21 +236,11 @@ impl Hub {
         }
     }
 
-    /// A partition without a hot channel is no longer read after a while (D11).
+    /// A partition without a hot channel is no longer read after a while, nor is the ephemeral one beside it, whose
+    /// use goes on with that one's need (D11).
     fn close_idle(&mut self, index: usize, reader: &mut Reader) {
         let feed = &self.feeds[index];
-        let durable = match self.directory.is_signals(&feed.place.topic) {
-            true => self
-                .by_place
-                .get(&self.directory.durable_beside(&feed.place))
-                .copied(),
-            false => Some(index),
-        };
-        let needed = durable.is_some_and(|i| {
-            let feed = &self.feeds[i];
-            !feed.slots.is_empty() || feed.barrier.in_flight || !feed.barrier.waiting.is_empty()
-        });
-        if !needed && self.now.duration_since(feed.used) > self.config.idle_after {
+        if !feed.is_needed() && self.now.duration_since(feed.used) > self.config.idle_after {
             self.broken(index, reader);
             self.feeds[index].phase = Phase::Closed;
         }

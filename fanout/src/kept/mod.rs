@@ -151,7 +151,7 @@ impl Keeper {
         shutdown: &Shutdown,
     ) -> Result<Arc<Self>, BrokerError> {
         let partitions = tiers.framer.directory.state_partitions();
-        let reader = tiers.log.reader()?;
+        let reader = tiers.log.steady_reader()?;
         let (questions, asked) = mpsc::channel(QUESTIONS_MAX);
         let keeper = Arc::new(Self {
             tiers,

@@ -6,7 +6,9 @@ mod admit;
 mod adopt;
 mod chunk;
 mod conn;
+mod conns;
 mod deliver;
+mod due;
 mod kept;
 mod out;
 mod request;
@@ -25,7 +27,6 @@ use std::{
 use mio::{Events, Poll, Token, Waker};
 use schemas::Channel;
 use service::Component;
-use slab::Slab;
 
 use crate::{
     mailbox::{Mailbox, Sugar, ToShard},
@@ -34,6 +35,7 @@ use crate::{
     sub::{ConnKey, SubKey},
 };
 use conn::{Conn, Phase};
+use conns::Conns;
 use ws::READ_MAX;
 
 /// The mailbox's token; connections have their place in the slab.
@@ -50,7 +52,7 @@ pub(crate) struct Shard {
     mailbox: Arc<Mailbox>,
     /// Says that this thread lives: a shard that died fails the process's health.
     heartbeat: Component,
-    conns: Slab<Conn>,
+    conns: Conns,
     serials: u64,
     /// Live subscriptions by channel.
     live: HashMap<Channel, Vec<SubKey>>,
@@ -97,7 +99,7 @@ impl Shard {
                     poll,
                     mailbox,
                     heartbeat,
-                    conns: Slab::new(),
+                    conns: Conns::new(),
                     serials: 0,
                     live: HashMap::new(),
                     dirty: Vec::new(),

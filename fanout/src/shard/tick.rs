@@ -5,12 +5,13 @@ use std::time::{Duration, Instant};
 use protocol::{ErrorName, ProtocolError, close, server};
 
 use super::{
-    Shard, conn::Conn, conn::Phase, conn::Wire, deliver::is_websocket, out::PING, out::REASON_MAX,
+    Shard,
+    conn::{Conn, Wire},
+    deliver::is_websocket,
+    due::{Due, Look},
+    out::PING,
 };
-use crate::{pipe::Form, sub::Mode};
-
-/// A comment keeps proxies from cutting a quiet event stream.
-const COMMENT_AFTER: Duration = Duration::from_secs(12);
+use crate::sub::Mode;
 
 /// Over how many milliseconds clients spread their return after all of them were sent away at once.
 const RETURN_WITHIN_MS: &str = "30000";
@@ -22,35 +23,27 @@ pub(super) struct Drain {
     ends: Instant,
 }
 
-/// What is due at a connection.
-enum Due {
-    Nothing,
-    Forget,
-    Close(u16, String),
-    Expired,
-    Unauthenticated,
-    TellExpiring(i64),
-    Heartbeat,
-    Comment,
-}
-
 impl Shard {
     pub(super) fn tick(&mut self) {
         let mut due = Vec::new();
-        for (index, conn) in &mut self.conns {
+        let (node, hungry, now_ms) = (&self.node, &mut self.hungry, self.now_ms);
+        self.conns.look(self.now, |index, conn| {
             for sub in &mut conn.subs {
                 if sub.mode == Mode::Waiting {
                     sub.mode = Mode::Ready;
                 }
             }
-            match self.node.limits_due(conn, self.now, self.now_ms) {
-                Due::Nothing => {}
-                what => due.push((index, what)),
-            }
             if conn.subs.iter().any(|s| s.mode == Mode::Ready) {
-                self.hungry.push(conn.key(index));
+                hungry.push(conn.key(index));
             }
-        }
+            match node.look(conn, self.now, now_ms) {
+                Look::QuietUntil(next) => next,
+                Look::Due(what) => {
+                    due.push((index, what));
+                    self.now
+                }
+            }
+        });
         for (index, what) in due {
             self.do_due(index, what);
         }
@@ -59,7 +52,6 @@ impl Shard {
 
     fn do_due(&mut self, index: usize, what: Due) {
         match what {
-            Due::Nothing => {}
             Due::Forget => {
                 if let Some(conn) = self.conns.get(index)
                     && let (Wire::Ws(ws), true) = (&conn.wire, conn.out.bytes() > 0)
@@ -166,77 +158,5 @@ impl Shard {
         for index in open.iter().copied().take(open.len().div_ceil(waves)) {
             self.close(index, close::DRAINING, &spread_ms.to_string());
         }
-    }
-}
-
-impl crate::node::Node {
-    fn limits_due(&self, conn: &Conn, now: Instant, now_ms: i64) -> Due {
-        let limits = &self.limits;
-        if let Phase::Closing(until) = conn.phase {
-            return if now >= until {
-                Due::Forget
-            } else {
-                Due::Nothing
-            };
-        }
-        let Some(who) = &conn.who else {
-            let late = now.duration_since(conn.opened) >= limits.authentication_timeout;
-            return if late {
-                Due::Unauthenticated
-            } else {
-                Due::Nothing
-            };
-        };
-        if conn
-            .stuck_since
-            .is_some_and(|since| now.duration_since(since) >= limits.stuck_timeout)
-        {
-            return Due::Close(close::READS_NOTHING, self.where_it_stands(conn));
-        }
-        if now_ms >= who.expires_at_ms {
-            return Due::Expired;
-        }
-        // While something is owed, the stuck timer alone judges: who reads nothing cannot answer pings either.
-        let owed = conn.stuck_since.is_some();
-        let websocket = matches!(conn.wire, Wire::Ws(_));
-        let silent = now.duration_since(conn.heard);
-        if websocket && !owed && silent >= limits.heartbeat_timeout {
-            return Due::Forget;
-        }
-        if !conn.told_expiring
-            && who.expires_at_ms - now_ms <= limits.expiry_warning.as_millis() as i64
-        {
-            return Due::TellExpiring(who.expires_at_ms);
-        }
-        let quiet = now.duration_since(conn.spoke);
-        let beaten = now.duration_since(conn.beat) < limits.heartbeat_interval;
-        match conn.form() {
-            _ if owed => Due::Nothing,
-            Some(_) if !beaten => Due::Heartbeat,
-            Some(Form::Sse) if quiet >= COMMENT_AFTER => Due::Comment,
-            // A reader that only listens must be asked whether it lives, however much is sent to it.
-            None if !beaten && silent.max(quiet) >= limits.heartbeat_interval => Due::Heartbeat,
-            _ => Due::Nothing,
-        }
-    }
-
-    /// The cursor of a stuck connection: from there its subscriptions go on behind what was written to it. Empty where
-    /// none has begun, and for more of them than the reason of a close holds.
-    fn where_it_stands(&self, conn: &Conn) -> String {
-        let places = conn.places().into_iter();
-        let places: Vec<_> = places
-            .map(|(channel, next)| {
-                let place = self.directory.durable(&channel);
-                (channel, self.directory.position(&place, next))
-            })
-            .collect();
-        if places.is_empty() {
-            return String::new();
-        }
-        let cursor = self.tiers.framer.cursors.encode_stream(&places);
-        if cursor.len() > REASON_MAX {
-            return String::new();
-        }
-        cursor
     }
 }

@@ -14,6 +14,7 @@ mod warm;
 
 use std::{sync::Arc, time::Duration};
 
+use ::state::ChannelState;
 use broker::{Log, Watermarks};
 use futures_util::future::BoxFuture;
 use protocol::ProtocolError;
@@ -181,4 +182,12 @@ fn alone<T: Default>(_: Silent, log_low: i64) -> Result<T, ProtocolError> {
         return Err(away());
     }
     Ok(T::default())
+}
+
+/// What is known of a channel where the log begins and no store goes further back.
+fn beginning(low: i64) -> ChannelState {
+    match low {
+        0 => ChannelState::new(),
+        _ => ChannelState::after_loss(),
+    }
 }

@@ -8,7 +8,7 @@ use state::{ChannelState, Judged};
 use store::HistoryFilter;
 use tokio::time::timeout;
 
-use super::{STEP, Tiers, scan::Purpose};
+use super::{STEP, Tiers, beginning, scan::Purpose};
 use crate::{
     chunk::{Wanted, away},
     event::Delivered,
@@ -92,15 +92,18 @@ impl Tiers {
         times: (Option<i64>, Option<i64>),
     ) -> Result<Older, ProtocolError> {
         let extent = self.extent(&spot.place).await?;
-        // Where the store has everything there is nothing to judge.
+        let low = extent.log.low;
         let (next, mut state) = match &extent.stored {
+            // There is nothing to judge.
             Some(stored) if stored.next >= before => (before, ChannelState::default()),
-            _ => {
+            Some(_) => {
                 let channels = std::slice::from_ref(&spot.channel);
                 let ground = self.ground(&spot.place, channels, extent.log, 0, STEP);
                 let mut ground = ground.await?;
                 (ground.next, ground.take(&spot.channel).0)
             }
+            // The log alone, from its beginning: a checkpoint that came now would leave out what only rows hold.
+            None => (low, beginning(low)),
         };
         let mut found: VecDeque<Arc<Delivered>> = VecDeque::new();
         let in_time = |e: &Delivered| {
@@ -112,7 +115,7 @@ impl Tiers {
             .scan(
                 Purpose::Search,
                 &spot.place,
-                (next.max(extent.log.low), before),
+                (next.max(low), before),
                 |key| key == spot.channel.id().as_bytes(),
                 |record| {
                     if record.event.channel == spot.channel

@@ -12,7 +12,7 @@ use state::ChannelState;
 use tokio::time::Instant;
 
 use super::{
-    Tiers,
+    Tiers, beginning,
     catchup::{Fetch, Remembered, tell},
     page::Paged,
     scan::{Purpose, ScanError},
@@ -236,14 +236,6 @@ fn join(
         pulls: Vec::new(),
     });
     track.pulls.push(fetch);
-}
-
-/// What is known of a channel where the log begins and no store goes further back.
-fn beginning(low: i64) -> ChannelState {
-    match low {
-        0 => ChannelState::new(),
-        _ => ChannelState::after_loss(),
-    }
 }
 
 /// Refused for now: the asker comes back.

@@ -129,7 +129,15 @@ async fn a_token_in_the_url_and_a_forbidden_path_are_told_after_the_handshake() 
 
 #[tokio::test]
 async fn a_token_that_runs_out_is_announced_renewed_or_ends_the_connection() {
-    let world = World::with(quick()).await;
+    // Each is left unread while the other is listened to.
+    let world = World::with(FanoutConfig {
+        limits: Limits {
+            expiry_warning: Duration::from_secs(2),
+            ..Limits::default()
+        },
+        ..FanoutConfig::default()
+    })
+    .await;
     let short = |user: &str| {
         let exp = service::http::now_ms() / 1000 + 4;
         mint(SECRET, &Claims::new(user, exp).role("session.*", "player")).unwrap()

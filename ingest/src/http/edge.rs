@@ -11,7 +11,6 @@ use http::header::{
     RETRY_AFTER, WWW_AUTHENTICATE,
 };
 use http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode, Uri};
-use protocol::token::Use;
 use protocol::{ErrorName, Identity, ProtocolError, server};
 use schemas::valid_id;
 use service::http::{BodyError, json, now_ms, read_body};
@@ -117,8 +116,7 @@ pub(super) fn identify(
     let mut credentials = headers.get_all(AUTHORIZATION).iter();
     let Some(credential) = credentials.next() else {
         let token = cookie(edge, headers).ok_or_else(|| refused("a bearer token is needed"))?;
-        let identity = edge.verifier.verify(token, now_ms(), Use::Request)?;
-        return Ok(Arc::new(identity));
+        return edge.tokens.verify(token, now_ms());
     };
     if credentials.next().is_some() {
         return Err(refused("one Authorization header is enough"));
@@ -132,8 +130,7 @@ pub(super) fn identify(
             "the Authorization header must be of the kind Bearer",
         ));
     }
-    let identity = edge.verifier.verify(token.trim(), now_ms(), Use::Request)?;
-    Ok(Arc::new(identity))
+    edge.tokens.verify(token.trim(), now_ms())
 }
 
 /// The token in the cookie. Without an allowed origin a cookie is no credential: any page can make a browser

@@ -4,6 +4,7 @@ mod batch;
 mod edge;
 mod publish;
 mod shortcuts;
+mod tokens;
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -11,8 +12,9 @@ use std::time::Duration;
 use axum::Router;
 use axum::middleware::from_fn_with_state;
 use axum::routing::post;
-use protocol::token::Verifier;
 use service::origin::Origins;
+
+pub use tokens::Tokens;
 
 use crate::Gateway;
 
@@ -20,7 +22,7 @@ use crate::Gateway;
 #[derive(Clone, Debug)]
 pub struct Edge {
     /// Judges tokens.
-    pub verifier: Arc<Verifier>,
+    pub tokens: Arc<Tokens>,
     /// The origins that browsers may come from.
     pub origins: Arc<Origins>,
     /// Time for a request's whole body. 10 s.

@@ -4,7 +4,7 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::time::{Duration, Instant};
 
-use ingest::IngestConfig;
+use ingest::{BreakerConfig, IngestConfig};
 use protocol::ErrorName;
 use protocol::client::parse_publish;
 use serde_json::json;
@@ -70,7 +70,16 @@ fn numbered(seq: u64) -> String {
 async fn an_unknown_outcome_is_called_so_and_its_retry_ends_as_one_event() {
     let cluster = Cluster::start().await;
     let world = World::at(&cluster.bootstrap()).await;
-    let (node, web, user) = (world.node().await, Web::new(), player("u1"));
+    // Once open it stays so for longer than what was let through before takes to be lost.
+    let config = IngestConfig {
+        breaker: BreakerConfig {
+            pause: Duration::from_secs(10),
+            ..BreakerConfig::default()
+        },
+        ..IngestConfig::default()
+    };
+    let node = world.node_with(config, world.pins.clone()).await;
+    let (web, user) = (Web::new(), player("u1"));
     for seq in 0..3 {
         let answer = web.publish(&node, &user, numbered(seq)).await;
         assert_eq!(answer.status, 200, "{:?}", answer.body);

@@ -106,7 +106,7 @@ async fn f24_l1_a_record_behind_a_hole_counts_for_nobody_and_is_not_called_store
     let first = stage.send(1);
     let second = async {
         // Time is the fault here: the second has to be younger than the first.
-        tokio::time::sleep(Duration::from_millis(2_500)).await;
+        tokio::time::sleep(Duration::from_millis(3_500)).await;
         stage.send(2).await
     };
     let back = async {

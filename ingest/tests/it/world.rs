@@ -6,7 +6,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use broker::{EmbeddedConfig, KafkaConfig, Log, Pin, PinWatch, Pins, TopicSpec, pin};
-use ingest::{Edge, Gateway, IngestConfig, Parts, alone};
+use ingest::{Edge, Gateway, IngestConfig, Parts, Tokens, alone};
 use protocol::access::Namespaces;
 use protocol::token::{Claims, Use, Verifier, VerifierConfig, mint};
 use protocol::{Cursors, Identity};
@@ -168,7 +168,7 @@ impl World {
         };
         let gateway = Gateway::start(config, parts).await.unwrap();
         let edge = Edge {
-            verifier: Arc::new(verifier()),
+            tokens: Arc::new(Tokens::new(verifier())),
             origins: Arc::new(Origins::new([ORIGIN]).unwrap()),
             body_deadline: Duration::from_millis(500),
         };

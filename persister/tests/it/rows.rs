@@ -100,7 +100,10 @@ pub(crate) async fn events_duplicates_poison_and_jobs(bed: &Bed) {
             row("user.u1", "draw", null(), json!(1), null()),
         ])
     );
-    assert_eq!(instance.number("persister_void_total"), 3);
+    eventually("the void ones to be counted", async || {
+        instance.number("persister_void_total") == 3
+    })
+    .await;
     let text = bed
         .database
         .rows("select data_text from rivermouth.events where event_id = 'a'")

@@ -107,8 +107,10 @@ async fn whoever_is_not_at_the_stored_offset_is_fenced_and_begins_again() {
     );
     let publishing = async {
         eventually("the row is locked", async || {
-            bed.count("pg_locks where locktype = 'transactionid' and mode = 'ExclusiveLock'")
-                .await
+            bed.count(
+                "pg_stat_activity where datname = current_database() and wait_event = 'PgSleep'",
+            )
+            .await
                 > 0
         })
         .await;

@@ -24,16 +24,7 @@ pub(super) fn read(
     if exp.saturating_sub(now_ms) > config.lifetime_ms_max {
         return Err(bad("the claim exp is too far ahead"));
     }
-    let grace = match used {
-        Use::Request => config.leeway_ms,
-        Use::Connection => 0,
-    };
-    if now_ms >= exp.saturating_add(grace) {
-        return Err(ProtocolError::new(
-            ErrorName::TokenExpired,
-            "the token has expired",
-        ));
-    }
+    lasts(config, exp, now_ms, used)?;
     let sub = text(claims, "sub")?.ok_or_else(|| bad("the claim sub is missing"))?;
     if !schemas::valid_user(&sub) {
         return Err(bad("the claim sub is not a user id"));
@@ -46,6 +37,26 @@ pub(super) fn read(
         roles: roles(claims)?,
         caps: caps(claims)?,
     })
+}
+
+/// The time of a token that expires at `exp` (Unix milliseconds) is not over.
+pub(super) fn lasts(
+    config: &VerifierConfig,
+    exp: i64,
+    now_ms: i64,
+    used: Use,
+) -> Result<(), ProtocolError> {
+    let grace = match used {
+        Use::Request => config.leeway_ms,
+        Use::Connection => 0,
+    };
+    if now_ms >= exp.saturating_add(grace) {
+        return Err(ProtocolError::new(
+            ErrorName::TokenExpired,
+            "the token has expired",
+        ));
+    }
+    Ok(())
 }
 
 fn check_origin(config: &VerifierConfig, claims: &Map<String, Value>) -> Result<(), ProtocolError> {

@@ -160,7 +160,7 @@ impl Node<'_> {
             watch: ground.watch.clone(),
             cursors: service::planted!("cursors_of_one_node", protocol::Cursors::new(*uuid::Uuid::new_v4().as_bytes()) => ground.cursors.clone()),
             namespaces: door.namespaces.clone(),
-            verifier: (*door.verifier).clone(),
+            verifier: door.verifier.clone(),
             origins: (*door.origins).clone(),
             publish: Some(publish_port(gateway.clone())),
             metrics: process.metrics.clone(),

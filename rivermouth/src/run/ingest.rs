@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use clap::Args;
-use ingest::{Edge, Gateway, IngestConfig, Parts};
+use ingest::{Edge, Gateway, IngestConfig, Parts, Tokens};
 use protocol::access::Namespaces;
 use protocol::token::Verifier;
 use service::origin::Origins;
@@ -82,7 +82,7 @@ pub(crate) async fn ingest(args: IngestArgs) -> anyhow::Result<()> {
 /// Who is let in, and from which pages.
 #[derive(Clone, Debug)]
 pub(crate) struct Door {
-    pub(crate) verifier: Arc<Verifier>,
+    pub(crate) verifier: Verifier,
     pub(crate) origins: Arc<Origins>,
     pub(crate) namespaces: Namespaces,
 }
@@ -95,7 +95,7 @@ impl Door {
         own_origins: &[String],
     ) -> anyhow::Result<Self> {
         Ok(Door {
-            verifier: Arc::new(auth.verifier()?),
+            verifier: auth.verifier()?,
             origins: Arc::new(public.origins(own_origins)?),
             namespaces: public.namespaces()?,
         })
@@ -103,7 +103,7 @@ impl Door {
 
     pub(crate) fn edge(&self) -> Edge {
         Edge {
-            verifier: Arc::clone(&self.verifier),
+            tokens: Arc::new(Tokens::new(self.verifier.clone())),
             origins: Arc::clone(&self.origins),
             body_deadline: Duration::from_secs(10),
         }

@@ -8,6 +8,7 @@ use serde_json::{Value, json};
 use testbed::{Bed, Node, PATIENCE, Server, until, within};
 
 use crate::BINARY;
+use crate::retention::figure;
 use crate::talk::Talk;
 
 const CHANNEL: &str = "session.kept";
@@ -73,14 +74,6 @@ async fn agrees(bed: &Bed) {
         (by_analyst(bed).await == topic).then_some(())
     })
     .await;
-}
-
-/// One of a node's figures.
-async fn figure(node: &Node, name: &str) -> f64 {
-    let text = node.admin().get("/metrics").await.unwrap();
-    let text = String::from_utf8(text.body.to_vec()).unwrap();
-    let line = text.lines().find(|line| line.starts_with(name)).unwrap();
-    line.rsplit(' ').next().unwrap().parse().unwrap()
 }
 
 #[tokio::test(flavor = "multi_thread")]

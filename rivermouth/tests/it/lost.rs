@@ -87,7 +87,7 @@ fn ids<'a>(events: impl IntoIterator<Item = &'a Event>) -> Vec<String> {
 async fn told(talk: &mut Talk) -> Vec<String> {
     let mut told = Vec::new();
     loop {
-        match talk.next().await {
+        match talk.next_of_channel().await {
             ServerMessage::Event(event) => told.push(event.id.clone()),
             ServerMessage::Gap { .. } => told.push("gap".to_owned()),
             ServerMessage::CaughtUp { .. } => return told,

@@ -27,6 +27,7 @@ mod producers;
 mod raw;
 mod retention;
 mod seam;
+mod signals;
 mod slow;
 mod snapshot;
 mod stale;

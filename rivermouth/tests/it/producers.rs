@@ -106,7 +106,7 @@ async fn kcat_publishes_to_sessions_and_jobs() {
         .await;
     let mut events = Vec::new();
     while events.len() < 5 {
-        match talk.next().await {
+        match talk.next_of_channel().await {
             ServerMessage::Event(event) => events.push(*event),
             ServerMessage::CaughtUp { channel, .. } => assert_eq!(channel, "jobs.j1"),
             other => panic!("{other:?}"),

@@ -51,7 +51,7 @@ async fn end(http: &Http) {
 async fn to_the_end(talk: &mut Talk) -> Vec<Event> {
     let mut events: Vec<Event> = Vec::new();
     loop {
-        match talk.next().await {
+        match talk.next_of_channel().await {
             ServerMessage::Event(event) => {
                 events.push(*event);
                 if events.last().is_some_and(|event| event.name == LAST) {
@@ -136,7 +136,7 @@ async fn f44_a_reader_that_stands_still_gets_everything_later() {
     let mut lagged = false;
     let mut events: Vec<Event> = Vec::new();
     while events.last().is_none_or(|event| event.name != LAST) {
-        match slow.next().await {
+        match slow.next_of_channel().await {
             ServerMessage::Event(event) => events.push(*event),
             ServerMessage::Lagging { .. } => lagged = true,
             ServerMessage::CaughtUp { .. } => assert!(lagged, "`caught_up` comes after `lagging`"),

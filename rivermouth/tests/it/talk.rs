@@ -97,6 +97,16 @@ impl Talk {
         }
     }
 
+    /// As [`Talk::next`], without what is said of a log that stood still for some seconds: it may at any time.
+    pub(crate) async fn next_of_channel(&mut self) -> ServerMessage {
+        loop {
+            match self.next().await {
+                message if is_standing(&message) => {}
+                message => return message,
+            }
+        }
+    }
+
     async fn read(&mut self) -> ServerMessage {
         let socket = &mut self.socket;
         // One deadline for all of it: heartbeats come for ever.
@@ -113,7 +123,7 @@ impl Talk {
 
     /// The next message, which must be an event.
     pub(crate) async fn event(&mut self) -> Event {
-        match self.next().await {
+        match self.next_of_channel().await {
             ServerMessage::Event(event) => *event,
             other => panic!("an event was expected, not {other:?}"),
         }
@@ -129,7 +139,7 @@ impl Talk {
 
     /// The next message, which must be `caught_up`: its cursor.
     pub(crate) async fn caught_up(&mut self, channel: &str) -> String {
-        match self.next().await {
+        match self.next_of_channel().await {
             ServerMessage::CaughtUp {
                 channel: of,
                 cursor,
@@ -138,11 +148,17 @@ impl Talk {
         }
     }
 
-    /// Asserts that the connection is alive and that nothing was said but `pong`s.
+    /// Asserts that the connection is alive and that nothing was said but `pong`s, and how the log stands.
     pub(crate) async fn quiet(&mut self) {
         assert!(self.call("ping", json!({})).await.unwrap()["serverTime"].is_i64());
-        assert!(self.inbox.is_empty(), "{:?}", self.inbox);
+        assert!(self.inbox.iter().all(is_standing), "{:?}", self.inbox);
     }
+}
+
+/// Whether it is `stale` or `fresh`.
+fn is_standing(message: &ServerMessage) -> bool {
+    let said = |text: &str, name: &str| text.contains(&format!(r#""event":"{name}""#));
+    matches!(message, ServerMessage::Other(text) if said(text, "stale") || said(text, "fresh"))
 }
 
 /// Publishes `count` events in a channel and gives them as a subscriber saw them.

@@ -32,20 +32,40 @@ fn one(case: &Case<'_>, frames: &mut Frames, verdict: &mut Verdict, actor: &str,
         }
     }
     let wrong = wrong(case, channel, page);
+    if let Some(Wrong { due: Some(due), .. }) = wrong {
+        suspect.offset = Some(due);
+    }
     verdict.hold("history", wrong.is_none(), suspect, || {
         format!(
-            "{actor}: a page of {} after {:?} before {:?}: {}",
+            "{actor}: a page of {} after {:?} before {:?}, asked for at {} ms: {}",
             case.text(page.channel),
             page.after,
             page.before,
-            wrong.unwrap_or_default()
+            page.at,
+            wrong.map(|wrong| wrong.what).unwrap_or_default()
         )
     });
 }
 
+/// What is wrong with a page.
+struct Wrong {
+    /// The offset of the event that should be there.
+    due: Option<i64>,
+    what: String,
+}
+
+impl Wrong {
+    fn without(due: &Event, why: &str) -> Wrong {
+        Wrong {
+            due: Some(due.offset),
+            what: format!("{} {why}", due.offset),
+        }
+    }
+}
+
 /// The page's events are the next ones in its direction, all of them when it says so, and never fewer than were
 /// acknowledged before it was asked for unless it is full.
-fn wrong(case: &Case<'_>, channel: &Channel, page: &Page) -> Option<String> {
+fn wrong(case: &Case<'_>, channel: &Channel, page: &Page) -> Option<Wrong> {
     let from = page.after.map_or(0, |cursor| cursor.next());
     // `before` is excluded: the event whose cursor it is does not count.
     let to = page.before.map_or(i64::MAX, |cursor| cursor.next() - 1);
@@ -61,11 +81,8 @@ fn wrong(case: &Case<'_>, channel: &Channel, page: &Page) -> Option<String> {
         (from..to).contains(&event.offset) && event.is_for(page.user) && !may_lack(event)
     };
     if page.events.len() > page.limit as usize {
-        return Some(format!(
-            "{} events, asked for {}",
-            page.events.len(),
-            page.limit
-        ));
+        let what = format!("{} events, asked for {}", page.events.len(), page.limit);
+        return Some(Wrong { due: None, what });
     }
     let expected: Vec<&Event> = if page.descending {
         // The newest may have come after the page was made: it begins with the first one that it has.
@@ -76,9 +93,9 @@ fn wrong(case: &Case<'_>, channel: &Channel, page: &Page) -> Option<String> {
             .take_while(|event| event.offset > newest)
             .find(|event| event.offset < floor)
         {
-            return Some(format!(
-                "{} was acknowledged before and is not on it",
-                event.offset
+            return Some(Wrong::without(
+                event,
+                "was acknowledged before and is not on it",
             ));
         }
         let older = channel.events.iter().rev().filter(due);
@@ -91,22 +108,24 @@ fn wrong(case: &Case<'_>, channel: &Channel, page: &Page) -> Option<String> {
     };
     for (seen, event) in page.events.iter().zip(&expected) {
         if offset(seen) != event.offset {
-            return Some(format!("{} where {} is due", offset(seen), event.offset));
+            let what = format!("is due where {} is", offset(seen));
+            return Some(Wrong::without(event, &what));
         }
     }
     if page.events.len() > expected.len() {
-        return Some("more events than there are".to_owned());
+        let what = "more events than there are".to_owned();
+        return Some(Wrong { due: None, what });
     }
     let floor = case.floor(page.channel, page.at);
     let rest = expected[page.events.len()..].first();
     let certain = |event: &&Event| page.descending || event.offset < floor;
     match rest.copied().filter(|event| certain(event)) {
         Some(event) if page.complete && !page.gap => {
-            Some(format!("says complete without {}", event.offset))
+            Some(Wrong::without(event, "is not on it, and it says complete"))
         }
-        Some(event) if page.next.is_none() && !page.complete => Some(format!(
-            "neither complete nor a next, without {}",
-            event.offset
+        Some(event) if page.next.is_none() && !page.complete => Some(Wrong::without(
+            event,
+            "is not on it, and it says neither complete nor a next",
         )),
         _ => None,
     }

@@ -9,7 +9,6 @@ use tokio::process::Command;
 
 use super::measure;
 use crate::machine::anywhere;
-use crate::results::Point;
 use crate::scenario::Sitting;
 
 /// What grows from one to the next is what grows with the log.
@@ -18,15 +17,14 @@ const RECORDS: [u64; 3] = [100_000, 1_000_000, 10_000_000];
 const DEADLINE: Duration = Duration::from_secs(1_200);
 
 /// Takes it with each number of records.
-pub(in crate::scenario) async fn take(sitting: &mut Sitting) -> anyhow::Result<Vec<Point>> {
+pub(in crate::scenario) async fn take(sitting: &mut Sitting) -> anyhow::Result<()> {
     // Beside the results, not where the system keeps temporary files: that may be memory.
     let beside = sitting.arguments.results.parent();
-    let beside = beside.unwrap_or(Path::new("."));
-    std::fs::create_dir_all(beside)?;
-    let mut points = Vec::new();
+    let beside = beside.unwrap_or(Path::new(".")).to_owned();
     for records in RECORDS {
-        let dir = tempfile::tempdir_in(beside)?;
+        let dir = tempfile::tempdir_in(&beside)?;
         let count = (records / u64::from(sitting.arguments.divide)).max(1_000);
+        let point = sitting.begin("embedded", &format!("{count} records"));
         let child = Command::new(std::env::current_exe()?)
             .arg("embedded")
             .arg(dir.path().join("log"))
@@ -40,12 +38,11 @@ pub(in crate::scenario) async fn take(sitting: &mut Sitting) -> anyhow::Result<V
         ensure!(output.status.success(), "{count} records: void");
         let figures: Value = serde_json::from_slice(&output.stdout)?;
         let figures = figures.as_object().context("no figures")?;
-        let point = Point::new("embedded", &format!("{count} records"));
-        points.push(figures.iter().fold(point, |point, (name, value)| {
+        sitting.keep(figures.iter().fold(point, |point, (name, value)| {
             point.with(name, value.as_f64().unwrap_or(f64::NAN))
-        }));
+        }))?;
     }
-    Ok(points)
+    Ok(())
 }
 
 /// The process of its own: measures and prints the figures as JSON.

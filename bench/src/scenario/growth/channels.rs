@@ -9,7 +9,6 @@ use crate::dialect::Who;
 use crate::load::{Load, Pace, Sender, Storm, Traffic, Way};
 use crate::machine::private_kib;
 use crate::order::Position;
-use crate::results::Point;
 
 const CHANNELS: [u32; 5] = [10, 100, 1000, 10_000, 100_000];
 /// Subscriptions of one connection, at most.
@@ -17,20 +16,20 @@ const EACH: u32 = 20;
 const EVENTS_PER_S: f64 = 2000.0;
 
 /// Takes it.
-pub(in super::super) async fn take(sitting: &mut Sitting) -> anyhow::Result<Vec<Point>> {
-    let mut points = Vec::new();
+pub(in super::super) async fn take(sitting: &mut Sitting) -> anyhow::Result<()> {
     for channels in CHANNELS {
         if channels > sitting.clients(CHANNELS[4]) {
             break;
         }
         for engine in sitting.engines(&[Engine::RivermouthKafka]) {
-            points.push(one(sitting, engine, channels).await?);
+            one(sitting, engine, channels).await?;
         }
     }
-    Ok(points)
+    Ok(())
 }
 
-async fn one(sitting: &mut Sitting, engine: Engine, channels: u32) -> anyhow::Result<Point> {
+async fn one(sitting: &mut Sitting, engine: Engine, channels: u32) -> anyhow::Result<()> {
+    let point = sitting.begin(&format!("growth-channels-{channels}"), engine.name());
     let each = EACH.min(channels);
     let clients = channels / each;
     let wish = Wish {
@@ -71,10 +70,9 @@ async fn one(sitting: &mut Sitting, engine: Engine, channels: u32) -> anyhow::Re
     };
     let run = load.run(&traffic, &mut Way::Kafka(kafka), &running.watched)?;
     let after = private_kib(pid)?.saturating_sub(memory);
-    let point = Point::new(&format!("growth-channels-{channels}"), engine.name())
+    let point = point
         .with("kib_per_channel", joined as f64 / f64::from(channels))
         .with("mib", after as f64 / 1024.0)
         .with("join_s", connected.took.as_secs_f64());
-
-    Ok(figures(point, &run))
+    sitting.keep(figures(point, &run))
 }

@@ -7,7 +7,6 @@ use super::super::traffic::{figures, micros, traffic};
 use super::super::{Shape, Sitting};
 use crate::load::Pace;
 use crate::machine::{cpu_of, private_kib};
-use crate::results::Point;
 
 const PARTITIONS: [u32; 4] = [1, 4, 16, 64];
 const SHAPE: Shape = Shape {
@@ -19,13 +18,14 @@ const SHAPE: Shape = Shape {
 };
 
 /// Takes it.
-pub(in super::super) async fn take(sitting: &mut Sitting) -> anyhow::Result<Vec<Point>> {
-    let mut points = Vec::new();
+pub(in super::super) async fn take(sitting: &mut Sitting) -> anyhow::Result<()> {
     if sitting.engines(&[Engine::RivermouthKafka]).is_empty() {
-        return Ok(points);
+        return Ok(());
     }
     let shape = SHAPE.divided(sitting.arguments.divide);
     for partitions in PARTITIONS {
+        let name = format!("{}-{partitions}", shape.name);
+        let point = sitting.begin(&name, Engine::RivermouthKafka.name());
         let mut bed = sitting.bed().await?;
         bed.set("RIVERMOUTH_PARTITIONS", partitions.to_string());
         let migrated = bed.run(&["migrate"]).await;
@@ -34,22 +34,18 @@ pub(in super::super) async fn take(sitting: &mut Sitting) -> anyhow::Result<Vec<
             linger_ms: 10,
             ..Wish::users(shape.channels * shape.members)
         };
-        let mut running = fanout(bed, wish, true).await?;
+        let mut running = fanout(sitting, bed, wish, true).await?;
         let pid = running.watched[0].pid;
         let (memory, before) = (private_kib(pid)?, cpu_of(pid)?);
         let quiet = sitting.arguments.time;
         tokio::time::sleep(quiet).await;
         let idle = cpu_of(pid)? - before;
         let run = traffic(sitting, &shape, &mut running)?;
-        let name = format!("{}-{partitions}", shape.name);
-        let point = Point::new(&name, Engine::RivermouthKafka.name())
-            .with("mib", memory as f64 / 1024.0)
-            .with(
-                "idle_cpu_us_per_s",
-                micros(idle) / quiet.max(Duration::from_millis(1)).as_secs_f64(),
-            );
-
-        points.push(figures(point, &run));
+        let point = point.with("mib", memory as f64 / 1024.0).with(
+            "idle_cpu_us_per_s",
+            micros(idle) / quiet.max(Duration::from_millis(1)).as_secs_f64(),
+        );
+        sitting.keep(figures(point, &run))?;
     }
-    Ok(points)
+    Ok(())
 }

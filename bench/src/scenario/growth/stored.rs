@@ -13,7 +13,6 @@ use crate::dialect::{Rivermouth, Who, channel};
 use crate::load::{Load, Storm, histogram};
 use crate::machine::cpu_of;
 use crate::order::Position;
-use crate::results::Point;
 
 const STORED: [u32; 3] = [100_000, 1_000_000, 10_000_000];
 /// Events of one channel: the past that is asked for is always as long.
@@ -22,22 +21,23 @@ const EACH: u32 = 1000;
 const PAGES: u32 = 200;
 
 /// Takes it.
-pub(in super::super) async fn take(sitting: &mut Sitting) -> anyhow::Result<Vec<Point>> {
-    let mut points = Vec::new();
+pub(in super::super) async fn take(sitting: &mut Sitting) -> anyhow::Result<()> {
     if sitting.engines(&[Engine::Rivermouth]).is_empty() {
-        return Ok(points);
+        return Ok(());
     }
     for events in STORED {
         let events = sitting.clients(events);
-        points.push(one(sitting, events).await?);
+        one(sitting, events).await?;
     }
-    Ok(points)
+    Ok(())
 }
 
-async fn one(sitting: &mut Sitting, events: u32) -> anyhow::Result<Point> {
-    let bed = sitting.bed().await?;
+async fn one(sitting: &mut Sitting, events: u32) -> anyhow::Result<()> {
     let channels = (events / EACH).max(1);
     let events = channels * EACH;
+    let name = format!("growth-stored-{events}");
+    let point = sitting.begin(&name, Engine::Rivermouth.name());
+    let bed = sitting.bed().await?;
     pour(&bed, channels, u64::from(events)).await?;
     let mut persister = bed.start("persister").await;
     store(&bed, u64::from(events)).await?;
@@ -63,16 +63,13 @@ async fn one(sitting: &mut Sitting, events: u32) -> anyhow::Result<Point> {
     let paged = cpu_of(pid)? - before;
     let (caught_up, took) = whole_past(&bed, node::address(&node)?, channels)?;
     node.terminate().await;
-    let point = Point::new(
-        &format!("growth-stored-{events}"),
-        Engine::Rivermouth.name(),
-    )
-    .with("start_s", start.as_secs_f64())
-    .with("page_p50_ms", pages.value_at_quantile(0.5) as f64 / 1e6)
-    .with("page_p99_ms", pages.value_at_quantile(0.99) as f64 / 1e6)
-    .with("server_us_per_page", micros(paged) / f64::from(PAGES))
-    .with("catch_up_1000_ms", took.as_secs_f64() * 1e3);
-    Ok(point.checked(caught_up.0, &caught_up.1))
+    let point = point
+        .with("start_s", start.as_secs_f64())
+        .with("page_p50_ms", pages.value_at_quantile(0.5) as f64 / 1e6)
+        .with("page_p99_ms", pages.value_at_quantile(0.99) as f64 / 1e6)
+        .with("server_us_per_page", micros(paged) / f64::from(PAGES))
+        .with("catch_up_1000_ms", took.as_secs_f64() * 1e3);
+    sitting.keep(point.checked(caught_up.0, &caught_up.1))
 }
 
 /// Some channel, another one for each number.

@@ -1,7 +1,7 @@
 //! A producer whose answers are taken on a thread of its own.
 //!
 //! rdkafka's `ThreadedProducer` does the same in turns of 100 ms, and its `poll` spins through the last millisecond of
-//! every turn: one percent of a processor for nothing. A turn here is ten times as long.
+//! every turn: one percent of a processor for nothing. A turn here is fifty times as long.
 
 use std::ops::Deref;
 use std::sync::Arc;
@@ -15,7 +15,7 @@ use super::answers::Answers;
 use crate::BrokerError;
 
 /// How long the thread goes on after the producer was given up; answers do not wait for it.
-const TURN: Duration = Duration::from_secs(1);
+const TURN: Duration = Duration::from_secs(5);
 /// How long what was purged may take to be answered.
 const PURGE: Duration = Duration::from_millis(500);
 

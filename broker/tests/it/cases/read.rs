@@ -90,24 +90,27 @@ pub async fn assigning_a_partition_does_not_pause_another(bed: &Bed) {
     let topic = bed.topic(8).await;
     let (log, name) = (bed.log.clone(), topic.clone());
     let mut reader = bed.reader(&topic, 0, 0);
+    let (told, mut acknowledged) = tokio::sync::mpsc::channel(300);
     let writer = tokio::spawn(async move {
         for n in 0..300 {
             log.append(record(&name, 0, "k", &n.to_string()))
                 .unwrap()
                 .await
                 .unwrap();
+            told.try_send(Instant::now()).unwrap();
             tokio::time::sleep(Duration::from_millis(5)).await;
         }
     });
-    let (mut expected, mut longest, mut last) = (0, Duration::ZERO, Instant::now());
+    let (mut expected, mut longest) = (0, Duration::ZERO);
     let mut churn = 1;
     while expected < 300 {
         for item in next(&mut reader, 100).await {
             if let Fetched::Record(record) = item {
                 assert_eq!((record.partition, record.offset), (0, expected));
                 expected += 1;
-                longest = longest.max(last.elapsed());
-                last = Instant::now();
+                let read = Instant::now();
+                let there = acknowledged.recv().await.unwrap();
+                longest = longest.max(read.saturating_duration_since(there));
             }
         }
         // Something comes and goes all the time, now beyond the end, too.
@@ -149,7 +152,13 @@ pub async fn moving_a_reader_hands_out_nothing_of_the_old_place(bed: &Bed) {
     assert!(records.iter().all(|r| r.partition == 1));
     // Leaving an out-of-range place before its answer was read must not condemn the new place.
     reader.assign(&topic, 0, 5000).unwrap();
-    tokio::time::sleep(Duration::from_millis(200)).await;
+    // A second reader hears it: the first one's answer, asked for before, waits to be read.
+    let mut witness = bed.reader(&topic, 0, 5000);
+    while !next(&mut witness, 10)
+        .await
+        .iter()
+        .any(|item| matches!(item, Fetched::OutOfRange { .. }))
+    {}
     reader.assign(&topic, 0, 0).unwrap();
     let first = read(&mut reader, 1).await;
     assert_eq!((first[0].partition, first[0].offset), (0, 0));

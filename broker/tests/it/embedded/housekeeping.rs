@@ -129,12 +129,15 @@ async fn what_retention_takes_leaves_the_disk() {
     let mut appended = 0;
     let deadline = Instant::now() + DEADLINE;
     loop {
-        let record = Append {
+        let several = (0..10).map(|_| Append {
             value: Some(value()),
             ..record("t", 0, "k", "")
-        };
-        log.append(record).unwrap().await.unwrap();
-        appended += 100_000;
+        });
+        let deliveries: Vec<_> = several.map(|one| log.append(one).unwrap()).collect();
+        for delivery in deliveries {
+            delivery.await.unwrap();
+            appended += 100_000;
+        }
         let kept = size(&disk.config.dir.join("keyspaces"));
         if appended > 40 << 20 && kept < 16 << 20 {
             break;

@@ -46,14 +46,15 @@ async fn unready(node: &Node, code: &str) {
         (report.status == 503 && text.contains(code)).then_some(())
     })
     .await;
-    let metrics = metrics(node).await;
     let found = format!("rivermouth_findings{{code=\"{code}\"");
-    assert!(
-        metrics
+    until("the finding to be counted", || async {
+        metrics(node)
+            .await
             .lines()
-            .any(|line| line.starts_with(&found) && line.ends_with(" 1")),
-        "{metrics}"
-    );
+            .any(|line| line.starts_with(&found) && line.ends_with(" 1"))
+            .then_some(())
+    })
+    .await;
 }
 
 /// What the part says of itself in the node's `/health`.

@@ -1,11 +1,13 @@
 //! A log that lost its end (F32): told to clients, flagged in SQL, and nothing is stored on top of it.
 
-use client::Event;
+use client::{Event, Gap, Publish, ServerMessage};
+use serde_json::json;
 use testbed::{Bed, Node, until};
 
 use super::{CHANNEL, metrics, stored};
 use crate::BINARY;
-use crate::talk::fill;
+use crate::talk::{Talk, fill};
+use crate::traffic::publish_surely;
 use crate::ways::{Reading, WAYS};
 
 #[tokio::test(flavor = "multi_thread")]
@@ -20,6 +22,9 @@ async fn f32_what_a_log_lost_is_a_gap_to_clients_and_flagged_in_sql_and_nothing_
     let length = std::fs::metadata(&segment).unwrap().len();
     let lost = fill(&bed, &fanout, CHANNEL, 4).await;
     stored(&bed, 0, 7).await;
+    let mut live = Talk::open(&fanout, &bed.gm("u2")).await;
+    live.subscribe(json!({ "channel": CHANNEL })).await;
+    let hearing = tokio::spawn(hear(live, 2));
 
     // The broker dies and comes back without the end of its file: acknowledged events are gone.
     tokio::task::block_in_place(|| {
@@ -37,7 +42,11 @@ async fn f32_what_a_log_lost_is_a_gap_to_clients_and_flagged_in_sql_and_nothing_
             .then_some(())
     })
     .await;
-    assert!(persister.process().output().contains("LOG_TRUNCATED"));
+    let said = persister.process();
+    until("the persister to write it down", || async {
+        said.output().contains("LOG_TRUNCATED").then_some(())
+    })
+    .await;
     let database = bed.database();
     let flagged = format!(
         "select count(*) from analytics.gaps
@@ -46,7 +55,14 @@ async fn f32_what_a_log_lost_is_a_gap_to_clients_and_flagged_in_sql_and_nothing_
     assert_eq!(database.number(&flagged).await, 1);
 
     // The log grows again, over the same offsets.
-    let new = fill(&bed, &fanout, CHANNEL, 2).await;
+    let door = [fanout.http(&bed.gm("u1"))];
+    for seq in 0..2 {
+        let event = Publish::new(CHANNEL, "draw", seq.to_string()).unwrap();
+        publish_surely(&door, &event.identity("outbox", 1, seq)).await;
+    }
+    let (gap, new) = hearing.await.unwrap();
+    assert_eq!((&gap.from, &gap.to), (&lost[3].cursor, &kept[2].cursor));
+    assert_eq!(gap.reason, "truncated");
     let rest = [&kept[1..], &new].concat();
     every_way_tells_it(&bed, &fanout, (&lost[3], &kept[0]), (&new, &rest)).await;
     // The rows stand as they were.
@@ -70,6 +86,27 @@ async fn f32_what_a_log_lost_is_a_gap_to_clients_and_flagged_in_sql_and_nothing_
         .await;
     assert!(rebuilt.status.success(), "{}", rebuilt.output);
     stored(&bed, 0, 5).await;
+}
+
+/// Who was connected all the time: the gap, then so many events.
+async fn hear(mut live: Talk, count: usize) -> (Gap, Vec<Event>) {
+    let gap = loop {
+        match live.next().await {
+            ServerMessage::Gap { gap, .. } => break gap,
+            ServerMessage::Event(event) => panic!("{event:?} came before the gap"),
+            // The log was silent for some seconds: `stale`, and perhaps `fresh`.
+            _ => {}
+        }
+    };
+    let mut events = Vec::new();
+    while events.len() < count {
+        match live.next().await {
+            ServerMessage::Event(event) => events.push(*event),
+            ServerMessage::Gap { gap, .. } => panic!("{gap:?} is told twice"),
+            _ => {}
+        }
+    }
+    (gap, events)
 }
 
 /// After the cursor of a lost event: a gap, then what came since. After one that was kept: all that is there.

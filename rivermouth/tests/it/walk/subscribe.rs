@@ -325,7 +325,12 @@ pub(super) async fn many_messages_in_one_frame(bed: &Bed, node: &Node) {
 }
 
 pub(super) async fn tokens_that_expire(bed: &Bed, node: &Node) {
-    let short = || bed.token("u1").role("session.*", "gm").expires_in(3).mint();
+    let short = || {
+        bed.token("u1")
+            .role("session.*", "gm")
+            .expires_in(10)
+            .mint()
+    };
     let token = short();
     let mut refreshed = Talk::open(node, &short()).await;
     let mut expired = Talk::open(node, &token).await;
