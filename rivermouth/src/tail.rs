@@ -1,18 +1,19 @@
 //! `rivermouth tail`: follows channels over any transport and prints what comes.
 
+mod outage;
+
 use std::collections::HashMap;
-use std::convert::Infallible;
 use std::io::Write as _;
 use std::time::Duration;
 
 use anyhow::bail;
 use clap::{Args, ValueEnum};
 use client::{
-    Client, Error, Event, FollowOptions, Follower, Item, Options, Since, Subscribe, Subscription,
+    Client, Event, FollowOptions, Follower, Item, Options, Since, Subscribe, Subscription,
     Transport,
 };
 use service::settings::SettingsError;
-use tokio::sync::{mpsc, watch};
+use tokio::sync::mpsc;
 use tokio::task::JoinSet;
 
 use crate::target::{TargetArgs, explain};
@@ -113,7 +114,7 @@ async fn over_socket(args: &TailArgs, since: Since, printer: &mut Printer) -> an
     let outage = client.outage();
     tokio::select! {
         ended = print(client, args, since, printer) => ended,
-        never = tell(&args.target.url, outage) => match never {},
+        never = outage::tell(&args.target.url, outage) => match never {},
     }
 }
 
@@ -153,28 +154,6 @@ async fn print(
     while followed.join_next().await.is_some() {}
     client.close().await;
     Ok(())
-}
-
-/// Says once for each outage that there is one, and when it is over.
-async fn tell(url: &str, mut outage: watch::Receiver<Option<Error>>) -> Infallible {
-    let mut told = false;
-    while outage.changed().await.is_ok() {
-        let why = outage.borrow_and_update().clone();
-        let before = std::mem::replace(&mut told, why.is_some());
-        match why {
-            Some(Error::Lost(why)) => {
-                eprintln!("no connection to {url} ({}), trying again", plain(&why));
-            }
-            Some(why) => {
-                let why = explain(&why).to_string();
-                eprintln!("no connection to {url} ({}), trying again", plain(&why));
-            }
-            None if before => eprintln!("connected to {url}"),
-            None => {}
-        }
-    }
-    // Whoever reads finds its own end.
-    std::future::pending().await
 }
 
 /// The position after what was just printed; at the beginning too, so that a start before the first event counts.
@@ -244,7 +223,7 @@ async fn over_http(
     };
     tokio::select! {
         ended = print => ended,
-        never = tell(&args.target.url, outage) => match never {},
+        never = outage::tell(&args.target.url, outage) => match never {},
     }
 }
 
