@@ -4,8 +4,8 @@ use std::sync::Mutex;
 use std::time::Duration;
 
 use broker::{
-    Append, AppendError, Appended, Delivery, EmbeddedConfig, Fetched, KafkaConfig, Log, Reader,
-    Record, TopicSpec,
+    Append, AppendError, Appended, BrokerError, Delivery, EmbeddedConfig, Fetched, KafkaConfig,
+    Log, Reader, Record, TopicSpec, Watermarks,
 };
 use bytes::Bytes;
 use rdkafka::ClientConfig;
@@ -91,11 +91,13 @@ impl Bed {
 
     pub async fn topic(&self, partitions: u32) -> String {
         let spec = self.spec(partitions);
-        self.log
-            .ensure_topics(std::slice::from_ref(&spec), true)
-            .await
-            .unwrap();
+        self.make(&spec).await;
         spec.name
+    }
+
+    async fn make(&self, spec: &TopicSpec) {
+        let made = answer(|| self.log.ensure_topics(std::slice::from_ref(spec), true));
+        made.await.unwrap();
     }
 
     /// A topic with a name of its own, not made yet.
@@ -118,10 +120,7 @@ impl Bed {
         if let Kind::Embedded = &self.kind {
             spec.retention_bytes = Some(2000);
         }
-        self.log
-            .ensure_topics(std::slice::from_ref(&spec), true)
-            .await
-            .unwrap();
+        self.make(&spec).await;
         for n in 0..10 {
             self.put(&spec.name, 0, "k", &format!("{n}{}", "x".repeat(300)))
                 .await;
@@ -137,7 +136,7 @@ impl Bed {
                 .unwrap();
         }
         let trimmed = async {
-            while self.log.watermarks(&spec.name, 0).await.unwrap().low == 0 {
+            while self.marks(&spec.name, 0).await.low == 0 {
                 tokio::task::yield_now().await;
             }
         };
@@ -160,6 +159,12 @@ impl Bed {
             .unwrap()
             .await
             .unwrap()
+    }
+
+    /// Where a partition begins and ends.
+    pub async fn marks(&self, topic: &str, partition: i32) -> Watermarks {
+        let marks = answer(|| self.log.watermarks(topic, partition));
+        marks.await.unwrap()
     }
 
     pub fn reader(&self, topic: &str, partition: i32, offset: i64) -> Reader {
@@ -198,6 +203,27 @@ pub fn record(topic: &str, partition: i32, key: &str, value: &str) -> Append {
         headers: Vec::new(),
         value: Some(Bytes::copy_from_slice(value.as_bytes())),
     }
+}
+
+/// What the log answers in the end. A question has a few seconds only, and a broker that is busy for so long has said
+/// nothing yet.
+pub async fn answer<T, F>(ask: impl Fn() -> F) -> Result<T, BrokerError>
+where
+    F: Future<Output = Result<T, BrokerError>>,
+{
+    let answered = async {
+        loop {
+            match ask().await {
+                Err(error) if error.retryable() => {
+                    tokio::time::sleep(Duration::from_millis(50)).await;
+                }
+                answer => return answer,
+            }
+        }
+    };
+    tokio::time::timeout(DEADLINE, answered)
+        .await
+        .expect("the log never answered")
 }
 
 /// The next items, at least one.

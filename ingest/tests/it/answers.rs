@@ -1,5 +1,7 @@
 //! What an answer to a publish says, and when.
 
+use std::time::{Duration, Instant};
+
 use http::Method;
 use ingest::IngestConfig;
 use protocol::ErrorName;
@@ -56,15 +58,15 @@ pub async fn an_id_published_twice_is_one_event_and_the_second_answer_says_so(wo
     let body = |text: &str| {
         json!({"channel": "session.1", "event": "draw", "data": text, "id": "op-1"}).to_string()
     };
-    let first = web.publish(&node, &user, body("first")).await.json();
-    let second = web.publish(&node, &user, body("second")).await.json();
+    let first = web.surely(&node, &user, body("first")).await.json();
+    let second = web.surely(&node, &user, body("second")).await.json();
     assert_eq!(
         (&first["duplicate"], &second["duplicate"]),
         (&json!(false), &json!(true))
     );
     assert_eq!(first["cursor"], second["cursor"]);
     let elsewhere = world.node().await;
-    web.publish(&elsewhere, &user, body("third")).await;
+    web.surely(&elsewhere, &user, body("third")).await;
 
     let bearer = format!("Bearer {user}");
     let keyed = [
@@ -241,20 +243,22 @@ pub async fn a_full_queue_is_said_at_once(world: World) {
     let (told, mut answers) = mpsc::channel(2_000);
     for n in 0..2_000 {
         let text = json!({"channel": "session.1", "event": "draw", "data": n}).to_string();
-        let told = told.clone();
-        let reply = Box::new(move |answer| told.try_send(answer).unwrap());
+        let (told, asked) = (told.clone(), Instant::now());
+        let reply = Box::new(move |answer| told.try_send((asked.elapsed(), answer)).unwrap());
         node.gateway
             .submit(&who, parse_publish(text.as_bytes()).unwrap(), reply);
     }
-    let (mut stored, mut refused) = (0, 0);
+    let (mut stored, mut refused, mut unheard) = (0, 0, 0);
     for _ in 0..2_000 {
-        match tokio::time::timeout(DEADLINE, answers.recv())
-            .await
-            .unwrap()
-            .unwrap()
-        {
-            Ok(_) => stored += 1,
-            Err(error) => {
+        let answer = tokio::time::timeout(DEADLINE, answers.recv()).await;
+        match answer.unwrap().unwrap() {
+            (_, Ok(_)) => stored += 1,
+            // Of those that were taken: the log was slow to answer for them, which nobody knows at once.
+            (took, Err(error)) if error.name == ErrorName::Timeout => {
+                assert!(took >= Duration::from_secs(4), "TIMEOUT after {took:?}");
+                unheard += 1;
+            }
+            (_, Err(error)) => {
                 assert_eq!(error.name, ErrorName::Unavailable, "{error}");
                 assert!(error.retry_after_ms.is_some_and(|ms| ms > 0));
                 refused += 1;
@@ -262,10 +266,14 @@ pub async fn a_full_queue_is_said_at_once(world: World) {
         }
     }
     assert!(
-        stored >= 8 && refused > 0,
-        "{stored} stored, {refused} refused"
+        stored + unheard >= 8 && refused > 0,
+        "{stored} stored, {refused} refused, {unheard} unheard of"
     );
-    assert_eq!(world.accepted("session.1").await.len(), stored);
+    let accepted = world.accepted("session.1").await.len();
+    assert!(
+        (stored..=stored + unheard).contains(&accepted),
+        "{accepted}, {stored} of them told and {unheard} not"
+    );
 }
 
 pub async fn what_is_in_flight_is_answered_at_shutdown_and_nothing_more_is_taken(world: World) {

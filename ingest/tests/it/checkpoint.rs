@@ -1,10 +1,9 @@
 //! Where the persister has been, outboxes are looked up in PostgreSQL and not in the whole log.
 
-use protocol::client::parse_publish;
-use serde_json::json;
 use store::testing::Database;
 use store::{Batch, NewEvent, Place};
 
+use crate::load::{Settled, settle};
 use crate::world::{Node, World, backend, identity};
 
 /// What a persister would have stored of the first `count` records of the partition of `session.1`.
@@ -37,25 +36,21 @@ async fn persist(world: &World, store: &store::Store, count: usize) {
     store.write(&place, &batch).await.unwrap();
 }
 
-async fn publish(node: &Node, seq: u64) -> bool {
-    let text = json!({
-        "channel": "session.1", "event": "draw", "data": seq,
-        "producer": "p", "epoch": 2, "seq": seq,
-    });
-    let publish = parse_publish(text.to_string().as_bytes()).unwrap();
-    node.gateway
-        .publish(&identity(&backend()), publish)
-        .await
-        .unwrap()
-        .duplicate
+async fn publish(node: &Node, seq: u64) -> Settled {
+    let who = identity(&backend());
+    let mut settled = settle(node, &who, "session.1", "p", 2, seq..=seq).await;
+    settled.remove(0)
 }
 
-fn read_back(node: &Node) -> u64 {
-    let text = node.metrics.encode();
-    let line = text
-        .lines()
-        .find_map(|line| line.strip_prefix("rivermouth_ingest_read_back_records_total "));
-    line.unwrap().parse().unwrap()
+async fn is_new(node: &Node, seq: u64) {
+    let told = publish(node, seq).await;
+    assert!(told.is_new(), "{told:?}");
+}
+
+/// `said`: why it is known.
+async fn is_known(node: &Node, seq: u64, said: &str) {
+    let told = publish(node, seq).await;
+    assert!(told.is_known(), "{said}: {told:?}");
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -64,16 +59,18 @@ async fn an_outbox_goes_on_from_the_checkpoint_and_only_the_rest_of_the_log_is_r
     let (_database, store) = Database::migrated().await;
     let first = world.node().await;
     for seq in 0..50 {
-        assert!(!publish(&first, seq).await);
+        is_new(&first, seq).await;
     }
     persist(&world, &store, 40).await;
 
     let second = world.node_on(store).await;
-    assert!(publish(&second, 7).await, "persisted long ago");
-    assert!(publish(&second, 45).await, "in the log only");
-    assert_eq!(read_back(&second), 10);
-    assert!(!publish(&second, 50).await, "and on it goes");
-    assert!(publish(&first, 50).await);
+    is_known(&second, 7, "persisted long ago").await;
+    is_known(&second, 45, "in the log only").await;
+    let read_back = second.number("rivermouth_ingest_read_back_records_total");
+    assert_eq!(read_back, 10);
+    // And on it goes.
+    is_new(&second, 50).await;
+    is_known(&first, 50, "the other's").await;
     assert_eq!(world.accepted("session.1").await.len(), 51);
 }
 
@@ -82,13 +79,13 @@ async fn without_the_store_a_log_that_has_its_beginning_tells_everything() {
     let world = World::embedded().await;
     let first = world.node().await;
     for seq in 0..5 {
-        assert!(!publish(&first, seq).await);
+        is_new(&first, seq).await;
     }
     let nobody = "postgres://nobody@127.0.0.1:1/nothing";
     let store = store::Store::connect(nobody, store::StoreOptions::default())
         .await
         .unwrap();
     let second = world.node_on(store).await;
-    assert!(publish(&second, 4).await);
-    assert!(!publish(&second, 5).await);
+    is_known(&second, 4, "in the log").await;
+    is_new(&second, 5).await;
 }

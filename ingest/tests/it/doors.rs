@@ -1,5 +1,7 @@
 //! What does not get in, and what it is told.
 
+use std::time::Duration;
+
 use http::Method;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
@@ -318,7 +320,7 @@ pub async fn unknown_paths_and_methods_are_coded(world: World) {
 }
 
 pub async fn a_body_that_never_comes_is_given_up(world: World) {
-    let node = world.node().await;
+    let node = world.impatient_node(Duration::from_millis(500)).await;
     let mut socket = TcpStream::connect(node.address).await.unwrap();
     let head = format!(
         "POST {PUBLISH} HTTP/1.1\r\nHost: x\r\nAuthorization: Bearer {}\r\nContent-Length: 100\r\n\r\n{{",

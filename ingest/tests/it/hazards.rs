@@ -3,13 +3,13 @@
 
 use std::time::Duration;
 
-use ingest::{Gateway, Published};
+use ingest::Published;
 use protocol::client::parse_publish;
 use protocol::{ErrorName, ProtocolError};
 use serde_json::json;
 use testbed::{Cluster, Proxy, Way, until, within};
 
-use crate::load::numbered;
+use crate::load::{Settled, numbered, settle};
 use crate::world::{Node, World, backend, identity};
 
 /// A gateway whose broker stands behind a proxy, and the same log for those who go past it.
@@ -33,12 +33,14 @@ impl Stage {
             proxy,
             _cluster: cluster,
         };
-        assert!(!stage.send(0).await.unwrap().duplicate);
+        assert!(stage.surely(0).await.is_new());
         stage
     }
 
     async fn send(&self, seq: u64) -> Result<Published, ProtocolError> {
-        numbered_publish(&self.node.gateway, seq).await
+        let publish = parse_publish(numbered("session.1", "p", 0, seq).as_bytes()).unwrap();
+        let who = identity(&backend());
+        self.node.gateway.publish(&who, publish).await
     }
 
     /// The data of all records in the log, void ones included, read past the proxy.
@@ -54,18 +56,19 @@ impl Stage {
         data.map(|data| String::from_utf8(data).unwrap()).collect()
     }
 
-    /// As a client does it: the same number until there is an answer that is final.
-    async fn surely(&self, seq: u64) -> Published {
-        until("a publish to be taken", || async {
-            self.send(seq).await.ok()
-        })
-        .await
+    async fn surely(&self, seq: u64) -> Settled {
+        surely(&self.node, seq).await
     }
 }
 
-async fn numbered_publish(gateway: &Gateway, seq: u64) -> Result<Published, ProtocolError> {
-    let publish = parse_publish(numbered("session.1", "p", 0, seq).as_bytes()).unwrap();
-    gateway.publish(&identity(&backend()), publish).await
+/// As a client does it: the same number until it is taken.
+async fn surely(node: &Node, seq: u64) -> Settled {
+    let who = identity(&backend());
+    let told = settle(node, &who, "session.1", "p", 0, seq..=seq)
+        .await
+        .remove(0);
+    assert!(told.answer.is_ok(), "{told:?}");
+    told
 }
 
 fn name(answer: &Result<Published, ProtocolError>) -> ErrorName {
@@ -93,7 +96,7 @@ async fn f24_l1_holes_of_an_outage_are_void_and_told() {
     assert_eq!(told.name, ErrorName::Unavailable);
     assert_eq!(told.details, Some(json!({"seq": 1})));
     for seq in 1..4 {
-        assert!(!stage.surely(seq).await.duplicate);
+        assert!(stage.surely(seq).await.is_new());
     }
     assert_eq!(stage.accepted().await, ["0", "1", "2", "3"]);
 }
@@ -105,8 +108,9 @@ async fn f24_l1_a_record_behind_a_hole_counts_for_nobody_and_is_not_called_store
     stage.proxy.away();
     let first = stage.send(1);
     let second = async {
-        // Time is the fault here: the second has to be younger than the first.
-        tokio::time::sleep(Duration::from_millis(3_500)).await;
+        // Time is the fault here: the second has to be younger than the first. A second and a half is left for it to be
+        // late, and more than that for the way back to be found before its own time is over.
+        tokio::time::sleep(Duration::from_millis(3_000)).await;
         stage.send(2).await
     };
     let back = async {
@@ -150,12 +154,15 @@ async fn stored_and_not_heard_of(stage: &Stage, heal: impl FnOnce(&Proxy)) {
     log.sort();
     assert_eq!(log, ["\"named\"", "0", "1"], "both are stored all the same");
     // The publishers go to another gateway with the same identities,
-    assert!(numbered_publish(&other.gateway, 1).await.unwrap().duplicate);
-    other.gateway.publish(&who, id("named")).await.unwrap();
+    assert!(surely(&other, 1).await.is_known());
+    until("the named one to be known there", || async {
+        other.gateway.publish(&who, id("named")).await.ok()
+    })
+    .await;
     heal(&stage.proxy);
     // and back.
-    assert!(stage.surely(1).await.duplicate);
-    assert!(!stage.surely(2).await.duplicate);
+    assert!(stage.surely(1).await.is_known());
+    assert!(stage.surely(2).await.is_new());
     until("the named one to be taken", || async {
         stage.node.gateway.publish(&who, id("named")).await.ok()
     })

@@ -2,10 +2,11 @@
 
 use std::collections::HashMap;
 
-use broker::{Fetched, Record};
+use broker::{BrokerError, Fetched, Record};
 use protocol::Position;
 use schemas::{Channel, Decoder, Event, Incoming, partition_of};
 use state::{ChannelState, Judged};
+use testbed::until;
 
 use crate::world::{DEADLINE, PARTITIONS, World};
 
@@ -39,7 +40,12 @@ impl World {
     }
 
     async fn records(&self, topic: &str, partition: i32) -> Vec<Record> {
-        let marks = self.log.watermarks(topic, partition).await.unwrap();
+        // A question has two seconds; a busy broker is asked again.
+        let marks = until("where the log ends", || async {
+            let marks = self.log.watermarks(topic, partition).await;
+            (!marks.as_ref().is_err_and(BrokerError::retryable)).then_some(marks)
+        });
+        let marks = marks.await.unwrap();
         let mut reader = self.log.reader().unwrap();
         reader.assign(topic, partition, marks.low).unwrap();
         let mut out = Vec::new();
@@ -87,6 +93,20 @@ impl World {
     pub fn partition(&self, channel: &str) -> i32 {
         partition_of(Channel::parse(channel).unwrap().id().as_bytes(), PARTITIONS)
     }
+}
+
+/// How many records count, each judged in its channel.
+pub fn counted(read: &[Read]) -> usize {
+    let mut channels = HashMap::new();
+    let judged = read.iter().filter(|read| {
+        let (event, record) = (&read.event, &read.record);
+        let state = channels
+            .entry(event.channel.clone())
+            .or_insert_with(ChannelState::new);
+        let judged = state.judge(event, record.offset, record.timestamp_ms);
+        matches!(judged, Judged::Accepted { .. })
+    });
+    judged.count()
 }
 
 /// How many events of each outbox and number there are.

@@ -5,7 +5,7 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
-use broker::{EmbeddedConfig, KafkaConfig, Log, Pin, PinWatch, Pins, TopicSpec, pin};
+use broker::{EmbeddedConfig, KafkaConfig, Log, Pin, PinError, PinWatch, Pins, TopicSpec, pin};
 use ingest::{Edge, Gateway, IngestConfig, Parts, Tokens, alone};
 use protocol::access::Namespaces;
 use protocol::token::{Claims, Use, Verifier, VerifierConfig, mint};
@@ -17,10 +17,13 @@ use service::origin::Origins;
 use service::{Metrics, ServeConfig, Shutdown};
 use store::Store;
 use tempfile::TempDir;
+use testbed::until;
 
 /// No single step of a case may take longer.
 pub const DEADLINE: Duration = Duration::from_secs(30);
 pub const SECRET: &[u8] = b"a secret of at least thirty-two bytes";
+/// How long production waits for a body.
+const BODY: Duration = Duration::from_secs(10);
 pub const ORIGIN: &str = "https://app.example";
 /// Partitions of every topic.
 pub const PARTITIONS: u32 = 3;
@@ -124,9 +127,23 @@ impl World {
             spec(topics.jobs(), PARTITIONS, false),
             spec(topics.state(), 1, true),
         ];
-        log.ensure_topics(&specs, true).await.unwrap();
+        // A busy broker may not answer in time, and is asked again.
+        let made = until("the topics", || async {
+            match log.ensure_topics(&specs, true).await {
+                Err(error) if error.retryable() => None,
+                made => Some(made),
+            }
+        });
+        made.await.unwrap();
         let pinned = [topics.events(), topics.signals(), topics.jobs()];
-        let pins = pin(&log, topics.state(), &pinned).await.unwrap();
+        let pins = until("the pins", || async {
+            match pin(&log, topics.state(), &pinned).await {
+                Err(PinError::Broker(error)) if error.retryable() => None,
+                Err(PinError::Append(_)) => None,
+                pins => Some(pins),
+            }
+        });
+        let pins = pins.await.unwrap();
         World {
             cursors: Cursors::new(pins.cursor_key),
             log,
@@ -144,15 +161,29 @@ impl World {
 
     /// A node beside a persister that writes to this store.
     pub async fn node_on(&self, store: Store) -> Node {
-        self.start(IngestConfig::default(), self.pins.clone(), Some(store))
+        let pins = self.pins.clone();
+        self.start(IngestConfig::default(), pins, Some(store), BODY)
+            .await
+    }
+
+    /// A node that gives up bodies after this time.
+    pub async fn impatient_node(&self, body_deadline: Duration) -> Node {
+        let pins = self.pins.clone();
+        self.start(IngestConfig::default(), pins, None, body_deadline)
             .await
     }
 
     pub async fn node_with(&self, config: IngestConfig, pins: Pins) -> Node {
-        self.start(config, pins, None).await
+        self.start(config, pins, None, BODY).await
     }
 
-    async fn start(&self, config: IngestConfig, pins: Pins, store: Option<Store>) -> Node {
+    async fn start(
+        &self,
+        config: IngestConfig,
+        pins: Pins,
+        store: Option<Store>,
+        body_deadline: Duration,
+    ) -> Node {
         let (shutdown, metrics) = (Shutdown::new(), Metrics::new());
         let watch = PinWatch::new(self.log.clone(), &pins);
         let parts = Parts {
@@ -170,7 +201,7 @@ impl World {
         let edge = Edge {
             tokens: Arc::new(Tokens::new(verifier())),
             origins: Arc::new(Origins::new([ORIGIN]).unwrap()),
-            body_deadline: Duration::from_millis(500),
+            body_deadline,
         };
         let listener = service::bind("127.0.0.1:0".parse().unwrap()).unwrap();
         let address = listener.local_addr().unwrap();
@@ -186,6 +217,18 @@ impl World {
             watch,
             metrics,
         }
+    }
+}
+
+impl Node {
+    /// What its metric of this name says.
+    pub fn number(&self, name: &str) -> u64 {
+        let text = self.metrics.encode();
+        let line = text
+            .lines()
+            .find_map(|line| line.strip_prefix(name)?.strip_prefix(' '));
+        let number = line.unwrap_or_else(|| panic!("{name} is not told"));
+        number.parse().unwrap()
     }
 }
 

@@ -6,7 +6,8 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use broker::{
-    Append, Appended, EmbeddedConfig, KafkaConfig, Log, Pin, PinWatch, Pins, Retention, TopicSpec,
+    Append, Appended, BrokerError, EmbeddedConfig, KafkaConfig, Log, Pin, PinWatch, Pins,
+    Retention, TopicSpec, Watermarks,
 };
 use bytes::Bytes;
 use persister::{PersisterConfig, PersisterError, Ports, SchemaFetch, run};
@@ -14,8 +15,9 @@ use protocol::Cursors;
 use schemas::{Decoder, Topics};
 use service::{Health, Metrics, Shutdown};
 use store::testing::Database;
-use store::{Store, StoreOptions};
+use store::{Store, StoreError, StoreOptions};
 use tempfile::TempDir;
+use testbed::until;
 use tokio::runtime::Runtime;
 
 /// No single thing a test waits for may take longer.
@@ -75,10 +77,10 @@ impl Bed {
             spec(topics.jobs(), partitions),
             spec(topics.deadletter(), 1),
         ];
-        log.ensure_topics(&specs, true).await.unwrap();
+        answer(|| log.ensure_topics(&specs, true)).await;
         let mut pinned = BTreeMap::new();
         for topic in topics.durable() {
-            let facts = log.describe(topic).await.unwrap();
+            let facts = answer(|| log.describe(topic)).await;
             let pin = Pin {
                 id: facts.id,
                 partitions,
@@ -203,15 +205,25 @@ impl Bed {
     pub(crate) async fn caught_up(&self) {
         for topic in self.topics.durable() {
             for partition in 0..i32::try_from(self.partitions).unwrap() {
-                let high = self.log.watermarks(topic, partition).await.unwrap().high;
+                let high = self.marks(topic, partition).await.high;
                 let place = store::Place::new(topic, 0, partition);
                 eventually(&format!("{place} is stored up to {high}"), async || {
-                    let progress = self.store.progress(&place).await.unwrap();
+                    let progress = self.store.progress(&place).await;
+                    // A busy PostgreSQL has said nothing yet.
+                    if matches!(progress, Err(StoreError::Retry { .. })) {
+                        return false;
+                    }
+                    let progress = progress.unwrap();
                     progress.is_some_and(|progress| progress.next >= high)
                 })
                 .await;
             }
         }
+    }
+
+    /// Where a partition begins and ends.
+    pub(crate) async fn marks(&self, topic: &str, partition: i32) -> Watermarks {
+        answer(|| self.log.watermarks(topic, partition)).await
     }
 
     pub(crate) async fn count(&self, of: &str) -> i64 {
@@ -263,6 +275,17 @@ impl Drop for Instance {
             runtime.shutdown_background();
         }
     }
+}
+
+/// What the log answers in the end: a question has a few seconds only, and a busy broker is asked again.
+async fn answer<T, F: Future<Output = Result<T, BrokerError>>>(ask: impl Fn() -> F) -> T {
+    let answered = until("an answer of the log", || async {
+        match ask().await {
+            Err(error) if error.retryable() => None,
+            answer => Some(answer),
+        }
+    });
+    answered.await.unwrap()
 }
 
 /// Waits for a thing, not for a time.

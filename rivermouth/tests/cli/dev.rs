@@ -6,7 +6,16 @@ use nix::sys::signal::Signal;
 
 use crate::terminal::{Dev, Dir, paste, said, until};
 
-const RECENT: &str = "--since last:100 --types chat.message --count";
+/// What was pasted, from the beginning on, so many lines: players of the demo chat as well, before it or after it.
+fn pasted(tail: &str, what: &str, count: usize) -> String {
+    let since = "--since last:10";
+    assert!(tail.contains(since), "{tail}");
+    let tail = tail.trim().replace(since, "--since earliest");
+    // A tail goes on for ever, and notices that grep has enough only when it has something more to say.
+    paste(&format!(
+        "timeout 60 {tail} --types chat.message | grep -m {count} '{what}'"
+    ))
+}
 
 #[test]
 fn every_printed_line_works_when_it_is_pasted() {
@@ -23,7 +32,7 @@ fn every_printed_line_works_when_it_is_pasted() {
         .lines()
         .find(|line| line.contains(" tail "))
         .unwrap();
-    let lines = paste(&format!("{tail} {RECENT} 2").replace("--since last:10 ", ""));
+    let lines = pasted(tail, "hello from", 2);
     assert!(lines.contains("hello from curl"), "{lines}");
     assert!(lines.contains("hello from the command line"), "{lines}");
     let psql = dev.line("psql");
@@ -87,7 +96,7 @@ fn starting_again_finds_everything_also_after_a_bad_death() {
         .lines()
         .find(|line| line.contains(" tail "))
         .unwrap();
-    let lines = paste(&format!("{tail} {RECENT} 1").replace("--since last:10 ", ""));
+    let lines = pasted(tail, "hello from curl", 1);
     assert!(lines.contains("hello from curl"), "{lines}");
     let psql = dev.line("psql").replace("limit 10", "limit 1000");
     until("the row", || {

@@ -4,14 +4,15 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
-use client::{Publish, ServerMessage};
+use client::Publish;
 use serde_json::json;
-use testbed::{Bed, Node, until};
+use testbed::{Bed, Node, until, within};
 use tokio::task::JoinSet;
 
 use crate::BINARY;
 use crate::edge::metric;
 use crate::talk::Talk;
+use crate::traffic::publish_surely;
 
 const OUTAGE: Duration = Duration::from_secs(20);
 const FLOODERS: u64 = 16;
@@ -86,8 +87,10 @@ async fn f23_while_all_brokers_are_away_publishes_are_refused_in_time_and_in_bou
     reader.caught_up("session.quiet").await;
     let publish = |id: &str| Publish::new("session.quiet", "draw", "1").unwrap().id(id);
     let backend = ingest.http(&bed.backend());
-    backend.publish(&publish("before")).await.unwrap();
+    publish_surely(std::slice::from_ref(&backend), &publish("before")).await;
     assert_eq!(reader.event().await.id, "before");
+    // Read all the time: who answers no ping for a minute is taken for gone.
+    let hearing = tokio::spawn(async move { reader.event().await.id });
 
     let proxy = &bed.broker().proxies()[0];
     let (stop, told) = (Arc::new(AtomicBool::new(false)), Arc::new(Told::default()));
@@ -150,15 +153,6 @@ async fn f23_while_all_brokers_are_away_publishes_are_refused_in_time_and_in_bou
     })
     .await;
     // The reader's connection has outlived it all.
-    loop {
-        match reader.next().await {
-            ServerMessage::Event(event) => {
-                assert_eq!(event.id, "after");
-                break;
-            }
-            // `stale` and `fresh`.
-            ServerMessage::Other(_) => {}
-            other => panic!("{other:?}"),
-        }
-    }
+    let heard = within("the reader to hear of it", hearing).await;
+    assert_eq!(heard.unwrap(), "after");
 }

@@ -14,6 +14,7 @@ use tokio::task::JoinSet;
 use tokio::time::{sleep, timeout};
 
 use crate::BINARY;
+use crate::insisting::{publish_all_surely, surely};
 use crate::traffic::publish_surely;
 
 const READERS: usize = 4;
@@ -49,12 +50,7 @@ async fn two_hundred_random_disconnects_lose_double_and_reorder_nothing() {
     let mut number = 0;
     while readings.len() < READERS {
         let batch: Vec<Publish> = (0..10).map(|at| event(number + at)).collect();
-        for (publish, answer) in batch
-            .iter()
-            .zip(backend.publish_batch(&batch).await.unwrap())
-        {
-            assert!(answer.is_ok(), "{publish:?}: {answer:?}");
-        }
+        publish_all_surely(&backend, &batch).await;
         number += 10;
         while let Some(done) = readers.try_join_next() {
             readings.push(done.expect("a reader does not panic"));
@@ -176,7 +172,7 @@ impl Reader {
         let goal = self.events.len().saturating_add(count);
         while self.events.len() < goal {
             let since = self.cursor.clone().unwrap_or_else(|| "earliest".into());
-            let poll = http.poll(&channels, Some(&since), &[], 1).await.unwrap();
+            let poll = surely("a poll", || http.poll(&channels, Some(&since), &[], 1)).await;
             assert!(poll.gap.is_none(), "{poll:?}");
             self.events.extend(poll.events);
             // Between these two lines nothing can break off.

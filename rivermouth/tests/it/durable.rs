@@ -8,16 +8,18 @@ use serde_json::{Value, json};
 use testbed::{Bed, Node, PATIENCE, Server, until, within};
 
 use crate::BINARY;
+use crate::insisting::surely;
 use crate::retention::figure;
 use crate::talk::Talk;
+use crate::traffic::publish_surely;
 
 const CHANNEL: &str = "session.kept";
 
 async fn fill(bed: &Bed, node: &Node, count: usize) {
-    let http = node.http(&bed.backend());
+    let door = [node.http(&bed.backend())];
     for number in 0..count {
         let publish = client::Publish::new(CHANNEL, "draw", number.to_string()).unwrap();
-        http.publish(&publish).await.unwrap();
+        publish_surely(&door, &publish.id(format!("e{number}"))).await;
     }
 }
 
@@ -27,7 +29,7 @@ fn numbers(events: &[Event]) -> Vec<usize> {
 
 async fn ack(talk: &mut Talk, event: &Event) {
     let params = json!({"channel": CHANNEL, "cursor": event.cursor});
-    assert_eq!(talk.call("ack", params).await.unwrap(), json!({}));
+    assert_eq!(talk.surely("ack", params).await, json!({}));
 }
 
 /// (channel, user, name) to cursor, worked out from the state topic by itself: cursors sort as positions do.
@@ -128,7 +130,7 @@ async fn what_was_acknowledged_at_a_killed_node_is_where_another_goes_on() {
         if seen.len() % 5 == 0 {
             let cursor = seen.last().and_then(|e| e.cursor.clone()).unwrap();
             let http = second.http(&token);
-            http.ack(CHANNEL, &cursor, "feed").await.unwrap();
+            surely("an acknowledgement", || http.ack(CHANNEL, &cursor, "feed")).await;
         }
     }
     assert_eq!(numbers(&seen), (0..60).collect::<Vec<_>>());
@@ -210,22 +212,34 @@ async fn while_postgres_is_away_acknowledgements_are_kept_and_found_again() {
     let mut talk = Talk::open(&first, &token).await;
     talk.subscribe(asked.clone()).await;
     let events = talk.events(12).await;
+    // The node remembers what nobody can store, and forgets it once it is stored.
+    let unstored = bed
+        .database()
+        .hold("begin; lock table rivermouth.deliveries in exclusive mode")
+        .await;
     ack(&mut talk, &events[2]).await;
     let cursor = |number: usize| events[number].cursor.clone().unwrap();
     let http = first.http(&token).with_deadline(PATIENCE);
-    http.ack(CHANNEL, &cursor(9), "stored").await.unwrap();
-    for (what, many) in [("remember", true), ("forget what is stored", false)] {
-        until(&format!("the node to {what}"), || async {
+    let keep = async |number: usize, name: &str| {
+        let cursor = cursor(number);
+        surely("an acknowledgement", || http.ack(CHANNEL, &cursor, name)).await;
+    };
+    keep(9, "stored").await;
+    let remembered = async |count: f64| {
+        until(&format!("the node to remember {count}"), || async {
             let tail = figure(&first, "rivermouth_fanout_kept_tail").await;
-            ((tail > 0.0) == many).then_some(())
+            (tail == count).then_some(())
         })
         .await;
-    }
+    };
+    remembered(2.0).await;
+    unstored.release().await;
+    remembered(0.0).await;
     agrees(&bed).await;
     server.kill_9().await;
     // By socket and by HTTP: the log is what takes them.
     ack(&mut talk, &events[5]).await;
-    http.ack(CHANNEL, &cursor(7), "tab").await.unwrap();
+    keep(7, "tab").await;
     // One that has forgotten what PostgreSQL had, and one that knows nothing but the topic.
     let second = bed.start("fanout").await;
     for node in [&first, &second] {
@@ -277,7 +291,7 @@ async fn a_kept_cursor_whose_events_are_gone_is_told_as_a_gap() {
         (&response["recovered"], &response["wasRecovering"]),
         (&json!(false), &json!(true))
     );
-    match talk.next().await {
+    match talk.next_of_channel().await {
         ServerMessage::Gap { gap, .. } => {
             assert_eq!(
                 (gap.from, gap.reason.as_str()),

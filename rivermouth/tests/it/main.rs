@@ -17,6 +17,7 @@ mod drain;
 mod durable;
 mod edge;
 mod erased;
+mod insisting;
 mod leaving;
 mod load;
 mod lost;

@@ -5,6 +5,7 @@ use serde_json::json;
 use testbed::{Bed, Node, until};
 
 use crate::BINARY;
+use crate::insisting::surely;
 use crate::retention::figure;
 use crate::talk::{Talk, fill};
 
@@ -20,7 +21,7 @@ async fn pages(http: &Http, order: &'static str, limit: u32) -> Vec<Event> {
     };
     let mut all = Vec::new();
     loop {
-        let page = http.history(&asked).await.unwrap();
+        let page = surely("a page", || http.history(&asked)).await;
         assert!(page.gap.is_none() && page.events.len() <= limit as usize);
         all.extend(page.events);
         match (page.next, order) {

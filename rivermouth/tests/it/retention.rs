@@ -7,6 +7,7 @@ use testbed::{Bed, Node, within};
 use tokio::task::JoinSet;
 
 use crate::BINARY;
+use crate::insisting::publish_all_surely;
 use crate::ways::{Read, Reading, WAYS, Way};
 
 const CHANNEL: &str = "session.kept";
@@ -23,7 +24,7 @@ async fn bed(own_kafka: bool) -> Bed {
     bed
 }
 
-/// Publishes events `from..to`, each of about 1.5 KB, in batches.
+/// Publishes events `from..to`, each of about 1.5 KB, in batches, and in this order: those of one outbox.
 async fn fill(bed: &Bed, node: &Node, channel: &str, (from, to): (usize, usize)) {
     let http = node.http(&bed.backend());
     let filler = "x".repeat(1_400);
@@ -31,12 +32,11 @@ async fn fill(bed: &Bed, node: &Node, channel: &str, (from, to): (usize, usize))
         let events: Vec<Publish> = (start..to.min(start + BATCH))
             .map(|number| {
                 let data = format!(r#"{{"n":{number},"filler":"{filler}"}}"#);
-                Publish::new(channel, "draw", data).unwrap().id(id(number))
+                let event = Publish::new(channel, "draw", data).unwrap();
+                event.id(id(number)).identity("fill", 0, number as u64)
             })
             .collect();
-        for answer in http.publish_batch(&events).await.unwrap() {
-            answer.unwrap();
-        }
+        publish_all_surely(&http, &events).await;
     }
 }
 
@@ -289,9 +289,7 @@ async fn f35_a_long_gap_on_a_quiet_channel_is_read_by_channel_and_the_log_is_not
                     Publish::new("session.busy", "draw", "1").unwrap().id(id)
                 })
                 .collect();
-            for answer in publishing.publish_batch(&busy).await.unwrap() {
-                answer.unwrap();
-            }
+            publish_all_surely(&publishing, &busy).await;
         }
     }
     let (events, accepted) = whole(&bed, &one, 200).await;

@@ -13,7 +13,9 @@ use tokio::task::JoinSet;
 use tokio::time::sleep;
 
 use crate::BINARY;
+use crate::insisting::{publish_all_surely, surely};
 use crate::talk::Talk;
+use crate::traffic::publish_surely;
 
 const CHANNEL: &str = "session.seam";
 const LAST: &str = "the.end";
@@ -34,17 +36,14 @@ async fn middle(http: &Http, batches: usize, bytes: usize, pause: Duration) {
                     .id(format!("e{batch}-{at}"))
             })
             .collect();
-        for answer in http.publish_batch(&events).await.unwrap() {
-            answer.unwrap();
-        }
+        publish_all_surely(http, &events).await;
         sleep(pause).await;
     }
 }
 
 async fn end(http: &Http) {
-    http.publish(&Publish::new(CHANNEL, LAST, "null").unwrap())
-        .await
-        .unwrap();
+    let last = Publish::new(CHANNEL, LAST, "null").unwrap().id("last");
+    publish_surely(std::slice::from_ref(http), &last).await;
 }
 
 /// Everything up to the last event; control messages are judged on the way.
@@ -125,7 +124,10 @@ async fn f46_subscribing_at_any_moment_of_a_burst_gives_the_log_from_there_on() 
 /// everything from the log at its own pace (D9).
 #[tokio::test(flavor = "multi_thread")]
 async fn f44_a_reader_that_stands_still_gets_everything_later() {
-    let bed = Bed::on_kafka(BINARY).await;
+    let mut bed = Bed::on_kafka(BINARY).await;
+    // However long the publishing takes, standing still is no reason to be closed here.
+    bed.set("RIVERMOUTH_STUCK_TIMEOUT", "10m");
+    bed.set("RIVERMOUTH_HEARTBEAT_TIMEOUT", "10m");
     let (node, _persister) = tokio::join!(bed.start("fanout"), bed.start("persister"));
     let token = bed.gm("slow");
     let mut slow = Talk::open(&node, &token).await;
@@ -133,6 +135,30 @@ async fn f44_a_reader_that_stands_still_gets_everything_later() {
     let (mut lines, mut sse) = streams(&node, &token).await;
     burst(&node.http(&bed.backend()), 100, 1_500, Duration::ZERO).await;
 
+    let (events, by_lines, by_sse) = tokio::join!(
+        lagging(&mut slow),
+        streamed(async || lines.next().await.unwrap()),
+        streamed(async || sse.next().await.unwrap()),
+    );
+    let accepted = bed
+        .checker()
+        .await
+        .tables_equal_log()
+        .await
+        .remove(CHANNEL)
+        .unwrap();
+    Received(events.clone()).assert_equal("a slow reader", &accepted);
+    // The streams of HTTP keep the same promise.
+    for (name, got) in [("lines", by_lines), ("sse", by_sse)] {
+        assert!(
+            got == events,
+            "{name}: the same events as over the WebSocket"
+        );
+    }
+}
+
+/// All events to the last, of a reader that fell behind and is told so.
+async fn lagging(slow: &mut Talk) -> Vec<Event> {
     let mut lagged = false;
     let mut events: Vec<Event> = Vec::new();
     while events.last().is_none_or(|event| event.name != LAST) {
@@ -147,34 +173,18 @@ async fn f44_a_reader_that_stands_still_gets_everything_later() {
         lagged,
         "fifteen megabytes do not fit into a connection's queue"
     );
-    let accepted = bed
-        .checker()
-        .await
-        .tables_equal_log()
-        .await
-        .remove(CHANNEL)
-        .unwrap();
-    Received(events.clone()).assert_equal("a slow reader", &accepted);
-    // The streams of HTTP keep the same promise.
-    for name in ["lines", "sse"] {
-        let mut got: Vec<Event> = Vec::new();
-        while got.len() < events.len() {
-            let next = async {
-                if name == "sse" {
-                    sse.next().await
-                } else {
-                    lines.next().await
-                }
-            };
-            if let ServerMessage::Event(event) = within("a slow stream", next).await.unwrap() {
-                got.push(*event);
-            }
+    events
+}
+
+/// All events of a stream to the last.
+async fn streamed(mut next: impl AsyncFnMut() -> ServerMessage) -> Vec<Event> {
+    let mut events: Vec<Event> = Vec::new();
+    while events.last().is_none_or(|event| event.name != LAST) {
+        if let ServerMessage::Event(event) = within("a slow stream", next()).await {
+            events.push(*event);
         }
-        assert!(
-            got == events,
-            "{name}: the same events as over the WebSocket"
-        );
     }
+    events
 }
 
 async fn streams(node: &Node, token: &str) -> (client::Lines, client::SseStream) {
@@ -205,22 +215,18 @@ async fn whoever_was_acknowledged_finds_it_at_once_at_every_node() {
     let mut talk = Talk::open(&second, &token).await;
     for number in 0..50 {
         let channel = format!("session.own{}", number % 5);
-        let published = first
-            .http(&token)
-            .publish(&Publish::new(&channel, "draw", number.to_string()).unwrap())
-            .await
-            .unwrap();
+        let publish = Publish::new(&channel, "draw", number.to_string()).unwrap();
+        let door = [first.http(&token)];
+        let published = publish_surely(&door, &publish.id(format!("e{number}"))).await;
         let found = match number % 3 {
             0 => {
                 let asked = json!({"channel": channel, "order": "desc", "limit": 1});
-                talk.call("history", asked).await.unwrap()["events"][0]["id"].clone()
+                talk.surely("history", asked).await["events"][0]["id"].clone()
             }
             1 => {
-                let polled = second
-                    .http(&token)
-                    .poll(&[channel], Some("last:1"), &[], 0)
-                    .await
-                    .unwrap();
+                let (http, channels) = (second.http(&token), [channel]);
+                let polled = surely("a poll", || http.poll(&channels, Some("last:1"), &[], 0));
+                let polled = polled.await;
                 Value::from(polled.events.last().map(|event| event.id.clone()))
             }
             _ => {

@@ -7,6 +7,7 @@ use serde_json::json;
 use testbed::{Bed, until};
 
 use crate::BINARY;
+use crate::insisting::surely;
 use crate::retention::figure;
 use crate::talk::{Talk, fill};
 
@@ -29,7 +30,8 @@ async fn who_comes_after_a_minute_of_history_only_hears_signals() {
             channel: beside.clone(),
             ..History::default()
         };
-        let page = node.http(&bed.gm("u1")).history(&asked).await.unwrap();
+        let http = node.http(&bed.gm("u1"));
+        let page = surely("a page", || http.history(&asked)).await;
         assert!(page.events.is_empty());
     };
     for hot in [1.0, 0.0] {

@@ -5,6 +5,9 @@ use std::collections::VecDeque;
 use client::{Credential, Endpoint, Event, Refusal, ServerMessage, Socket, SocketOptions};
 use serde_json::{Value, json};
 use testbed::{Bed, Node, within};
+use uuid::Uuid;
+
+use crate::insisting::Tries;
 
 /// A connection whose messages are looked at one by one.
 pub(crate) struct Talk {
@@ -76,17 +79,26 @@ impl Talk {
         }
     }
 
-    pub(crate) async fn subscribe(&mut self, params: Value) -> Value {
-        self.call("subscribe", params).await.unwrap()
+    /// The answer to a request that may be made again as it is.
+    pub(crate) async fn surely(&mut self, method: &str, params: Value) -> Value {
+        let mut tries = Tries::default();
+        loop {
+            match self.call(method, params.clone()).await {
+                Ok(answer) => return answer,
+                Err(refusal) => tries.again(method, &refusal.into()).await,
+            }
+        }
     }
 
+    pub(crate) async fn subscribe(&mut self, params: Value) -> Value {
+        self.surely("subscribe", params).await
+    }
+
+    /// With an id, as whoever publishes again has to.
     pub(crate) async fn publish(&mut self, channel: &str, event: &str, data: Value) -> Value {
-        self.call(
-            "publish",
-            json!({ "channel": channel, "event": event, "data": data }),
-        )
-        .await
-        .unwrap()
+        let id = Uuid::new_v4().simple().to_string();
+        let params = json!({ "channel": channel, "event": event, "data": data, "id": id });
+        self.surely("publish", params).await
     }
 
     /// The next message that is no heartbeat.
@@ -156,9 +168,14 @@ impl Talk {
 }
 
 /// Whether it is `stale` or `fresh`.
-fn is_standing(message: &ServerMessage) -> bool {
+pub(crate) fn is_standing(message: &ServerMessage) -> bool {
     let said = |text: &str, name: &str| text.contains(&format!(r#""event":"{name}""#));
     matches!(message, ServerMessage::Other(text) if said(text, "stale") || said(text, "fresh"))
+}
+
+/// Whether the answer to a publish names the event's place. Published again, it may name that of a second, void record.
+pub(crate) fn is_of(answer: &Value, event: &Event) -> bool {
+    answer["duplicate"] == true || answer["cursor"].as_str() == event.cursor.as_deref()
 }
 
 /// Publishes `count` events in a channel and gives them as a subscriber saw them.

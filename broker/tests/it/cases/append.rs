@@ -103,27 +103,30 @@ pub async fn records_come_back_whole_and_in_the_order_of_the_calls(bed: &Bed) {
 pub async fn a_full_queue_is_said_at_once_and_keeps_order(bed: &Bed) {
     let bed = bed.with_queue(50).await;
     let topic = bed.topic(1).await;
-    let (mut deliveries, mut full) = (Vec::new(), 0);
+    let (mut deliveries, mut full) = (Vec::new(), Vec::new());
     for n in 0..20_000 {
         let asked = Instant::now();
         match bed.send(&topic, 0, "k", &n.to_string()) {
             Ok(delivery) => deliveries.push((n, delivery)),
             Err(AppendError::Full) => {
-                full += 1;
-                assert!(
-                    asked.elapsed() < Duration::from_millis(200),
-                    "Full took {:?}",
-                    asked.elapsed()
-                );
+                full.push(asked.elapsed());
             }
             Err(other) => panic!("{other}"),
         }
     }
     assert!(
-        full > 0 && deliveries.len() >= 50,
-        "{full} full, {} taken",
+        !full.is_empty() && deliveries.len() >= 50,
+        "{} full, {} taken",
+        full.len(),
         deliveries.len()
     );
+    // The machine may stand still in a few of them; a queue that waited would wait in many.
+    let slow = |took: &&Duration| **took >= Duration::from_millis(200);
+    let slow = full.iter().filter(slow).count();
+    assert!(slow <= 5, "{slow} of {} Fulls were slow", full.len());
+    full.sort_unstable();
+    let took = full[full.len() / 2];
+    assert!(took < Duration::from_millis(20), "Full took {took:?}");
     let mut taken = Vec::new();
     for (n, delivery) in deliveries {
         delivery.await.unwrap();

@@ -5,13 +5,14 @@ use serde_json::json;
 use testbed::{Bed, Node, within};
 
 use super::subscribe::fill;
-use crate::talk::Talk;
+use crate::insisting::surely;
+use crate::talk::{Talk, is_standing};
 
 fn strings<const N: usize>(names: [&str; N]) -> Vec<String> {
     names.map(str::to_owned).to_vec()
 }
 
-/// The next message that is no heartbeat, and the id of its block.
+/// The next message that is neither a heartbeat nor about how the log stands, and the id of its block.
 async fn block(stream: &mut SseStream) -> (ServerMessage, Option<String>) {
     loop {
         let block = within("a block", stream.next_block()).await.unwrap();
@@ -22,7 +23,7 @@ async fn block(stream: &mut SseStream) -> (ServerMessage, Option<String>) {
         if let ServerMessage::Event(event) = &message {
             assert_eq!(block.event, event.name);
         }
-        if !matches!(message, ServerMessage::Heartbeat { .. }) {
+        if !matches!(message, ServerMessage::Heartbeat { .. }) && !is_standing(&message) {
             return (message, block.id);
         }
     }
@@ -55,7 +56,7 @@ pub(super) async fn one_event_on_every_transport(bed: &Bed, node: &Node) {
             ..
         }
     ));
-    let present = http.poll(&channels, None, &[], 0).await.unwrap();
+    let present = surely("a poll", || http.poll(&channels, None, &[], 0)).await;
     assert!(present.events.is_empty());
     talk.publish(channel, "draw", json!({"a": 1})).await;
     let expected = talk.event().await;
@@ -200,7 +201,7 @@ pub(super) async fn lines(bed: &Bed, node: &Node) {
             ServerMessage::Connected { cursor, .. } => assert!(seen.is_empty() && cursor.is_some()),
             ServerMessage::Event(event) => seen.push(event.cursor.unwrap()),
             ServerMessage::CaughtUp { .. } => caught_up += 1,
-            other => panic!("{other:?}"),
+            message => assert!(is_standing(&message), "{message:?}"),
         }
     }
     assert_eq!(seen, first);
@@ -211,7 +212,7 @@ pub(super) async fn polls(bed: &Bed, node: &Node) {
     let http = node.http(&token);
     let mut talk = Talk::open(node, &token).await;
     let channels = strings(["session.poll1", "session.poll2"]);
-    let present = http.poll(&channels, None, &[], 0).await.unwrap();
+    let present = surely("a poll", || http.poll(&channels, None, &[], 0)).await;
     assert!(present.events.is_empty() && present.gap.is_none());
     // A waiting poll is woken by the event.
     let waiting = http.poll(&channels, Some(&present.cursor), &[], 25);
@@ -224,7 +225,7 @@ pub(super) async fn polls(bed: &Bed, node: &Node) {
     let mut since = polled.cursor;
     for round in 0..3 {
         let published = fill(&mut talk, &channels[round % 2], "draw", 2).await;
-        let polled = http.poll(&channels, Some(&since), &[], 0).await.unwrap();
+        let polled = surely("a poll", || http.poll(&channels, Some(&since), &[], 0)).await;
         let cursors: Vec<_> = polled
             .events
             .into_iter()
@@ -253,7 +254,7 @@ pub(super) async fn polls(bed: &Bed, node: &Node) {
         .unwrap()
         .events;
     assert_eq!(after_first[..], all[1..]);
-    let of_both = http.poll(&one, Some(&since), &[], 0).await.unwrap();
+    let of_both = surely("a poll", || http.poll(&one, Some(&since), &[], 0)).await;
     assert!(
         of_both.events.is_empty(),
         "a stream cursor may be used for fewer channels"
