@@ -86,8 +86,9 @@ impl Work<'_> {
                 )
                 .await
             }
+            // For two minutes: before and after many a kill.
             4 => {
-                self.publish(self.event(&channel).id(format!("again-{}", self.n / 40)))
+                self.publish(self.event(&channel).id(format!("again-{}", self.n / 400)))
                     .await
             }
             5 => self.two_devices(&channel).await,
